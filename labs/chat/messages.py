@@ -1,0 +1,181 @@
+"""What is said, up and down: typed messages, validated once, where bytes come in.
+
+Down goes a *batch*: a JSON array of `Message`. Up go `Join`, `Talk` and `Leave`, under the
+lesson's names `newUserConnect`, `sendMessage` and `disconnect`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from labs.errors import ChatError
+from labs.settings import Settings
+
+Kind = Literal["join", "talk", "leave", "gap"]
+T = TypeVar("T")
+
+SERVER_NAME = "SERVER"
+"""The name the original lesson's pages show for join and leave lines; nobody may bear it."""
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One entry of a room's log, at `offset` 1, 2, 3 ...; `at_ms` is Unix time.
+
+    A `join` whose `text` is not empty is a rename: the text is the name given up. A `gap`
+    is in no log: it tells a client that everything after its place and up to `offset` is
+    gone, and that it goes on in the epoch named by `text` (SPEC.md section 5).
+    """
+
+    offset: int
+    kind: Kind
+    name: str
+    text: str
+    at_ms: int
+
+
+class Join(msgspec.Struct):
+    """`newUserConnect`: enter a room, or come back to it.
+
+    `since` is a position (`"epoch:offset"` or an offset); `session` is the token of an
+    earlier join.
+    """
+
+    name: str
+    since: int | str | None = None
+    session: str | None = None
+    room: str | None = None
+
+
+class Joined(msgspec.Struct):
+    """The answer to `Join`: who you are, where you stand, who is there.
+
+    `since` is the position to read from. `lease_s` is how long the server waits for a
+    silent client, `quiet_s` the longest silence of the server itself.
+    """
+
+    session: str
+    name: str
+    room: str
+    epoch: str
+    head: int
+    since: str
+    present: list[str]
+    lease_s: float
+    quiet_s: float
+
+
+class Talk(msgspec.Struct):
+    """`sendMessage`: say something. Over HTTP `session` says who; a `key` makes it idempotent."""
+
+    text: str
+    key: str | None = None
+    session: str | None = None
+
+
+class Accepted(msgspec.Struct):
+    """The answer to `Talk`: the message is in the log, at `offset`."""
+
+    offset: int
+
+
+class Leave(msgspec.Struct):
+    """`disconnect`: go, and be announced as gone at once."""
+
+    session: str | None = None
+
+
+class Position(NamedTuple):
+    """A place in a log: everything up to `offset` was seen. `epoch` None means the present one."""
+
+    epoch: str | None
+    offset: int
+
+    @classmethod
+    def parse(cls, since: int | str) -> Position:
+        """Read `"epoch:offset"` or a bare offset; raises `ChatError` `bad_request`."""
+        epoch, _, offset = str(since).rpartition(":")
+        if not (offset.isascii() and offset.isdecimal() and len(offset) <= 18):
+            raise ChatError(
+                "bad_request", f"since is {str(since)[:40]!r}; give an offset, or epoch:offset"
+            )
+        return cls(epoch or None, int(offset))
+
+    def __str__(self) -> str:
+        return f"{self.epoch or ''}:{self.offset}".lstrip(":")
+
+
+encode = msgspec.json.encode
+
+
+def encode_batch(batch: Sequence[Message]) -> bytes:
+    """The JSON array that goes down inside every variant's frame, in UTF-8, without newlines."""
+    return msgspec.json.encode(batch)
+
+
+def decode(raw: bytes | str, wanted: type[T], settings: Settings) -> T:
+    """Bytes or text from a client as a command; raises `too_large` or `bad_request`."""
+    size = len(raw) if isinstance(raw, bytes) else len(raw.encode("utf-8", "surrogatepass"))
+    _check_size(size, settings)
+    try:
+        return msgspec.json.decode(raw, type=wanted)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ChatError("bad_request", f"not understood: {error}") from None
+
+
+def convert(value: Any, wanted: type[T], settings: Settings) -> T:
+    """The same check for a value that a library has parsed already (Socket.IO)."""
+    try:
+        _check_size(len(msgspec.json.encode(value)), settings)
+        return msgspec.convert(value, type=wanted)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError) as error:
+        raise ChatError("bad_request", f"not understood: {error}") from None
+
+
+def clean_name(name: str, settings: Settings) -> str:
+    """A name as it will be shown: NFC, trimmed; raises `bad_name`."""
+    name = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(name) <= settings.name_chars:
+        raise ChatError(
+            "bad_name", f"a name has 1 to {settings.name_chars} characters, this one {len(name)}"
+        )
+    if any(unicodedata.category(c) in _UNSEEN or c in _BIDI for c in name):
+        raise ChatError("bad_name", "a name has no control characters; leave them out")
+    if name.casefold() == SERVER_NAME.casefold():
+        raise ChatError("bad_name", f"{name} is the server's own name; choose another")
+    return name
+
+
+def check_text(text: str, settings: Settings) -> str:
+    """A text that may be said; raises `bad_text`."""
+    if not 1 <= len(text) <= settings.text_chars:
+        raise ChatError(
+            "bad_text", f"a text has 1 to {settings.text_chars} characters, this one {len(text)}"
+        )
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
+        raise ChatError(
+            "bad_text", "a text has no control characters but newline and tab; leave them out"
+        )
+    return text
+
+
+def check_key(key: str | None) -> str | None:
+    """An idempotency key a client may use; raises `bad_request`."""
+    if key is not None and not 1 <= len(key) <= 64:
+        raise ChatError("bad_request", f"a key has 1 to 64 characters, this one {len(key)}")
+    return key
+
+
+# Characters that would hide in a name, or turn the direction of what stands beside it.
+_UNSEEN = frozenset(("Cc", "Cs", "Zl", "Zp"))
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def _check_size(size: int, settings: Settings) -> None:
+    if size > settings.body_bytes:
+        raise ChatError(
+            "too_large", f"{size:,} bytes at once; the limit is {settings.body_bytes:,}, send less"
+        )

@@ -1,0 +1,156 @@
+"""From a chat and its routes to a running server: what every variant needs and none teaches.
+
+Who may come in (origin, connections an address), how an error becomes an HTTP answer, leases
+that end on time, and a shutdown that tells everyone to return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from labs.chat import Chat
+from labs.chat.messages import decode, encode
+from labs.errors import ChatError
+from labs.pages import Pages
+from labs.settings import Settings
+
+T = TypeVar("T")
+BACKLOG = 1_024  # connections the kernel may hold for us when everyone comes back at once
+
+
+class Gate:
+    """Who may come in: pages of our own origin (RFC 6454), so many connections an address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: defaultdict[str, set[asyncio.BaseTransport]] = defaultdict(set)
+
+    def admit(
+        self, origin: str | None, host: str | None, transport: asyncio.BaseTransport | None
+    ) -> None:
+        """Raises `forbidden_origin` or `rate_limited`.
+
+        A client that is no browser sends no `Origin` and is let in: the check protects
+        people from foreign pages, not the server from programs.
+        """
+        allowed = self._settings.allow_origins
+        if origin and urlsplit(origin).netloc != host and origin not in allowed:
+            raise ChatError(
+                "forbidden_origin", f"pages of {origin[:100]} may not use this chat; open its own"
+            )
+        if transport is not None:
+            self._count(transport)
+
+    def _count(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        address = self._open[peer[0] if isinstance(peer, tuple) else ""]
+        address.add(transport)
+        if len(address) <= self._settings.connections:
+            return
+        address -= {one for one in address if one.is_closing()}
+        if len(address) > self._settings.connections:
+            address.discard(transport)
+            raise ChatError("rate_limited", "too many connections from your address; close some")
+
+
+async def read(request: web.Request, wanted: type[T], chat: Chat) -> T:
+    """The body of a request as a command, whatever content type a beacon gave it."""
+    return decode(await request.read(), wanted, chat.settings)
+
+
+def answer(value: object) -> web.Response:
+    """A command's answer as JSON."""
+    return web.json_response(body=encode(value), headers={"Cache-Control": "no-store"})
+
+
+def refusal(error: ChatError) -> web.Response:
+    """An error as an HTTP response (SPEC.md section 9)."""
+    headers = {"Cache-Control": "no-store"}
+    if error.wire.status in (429, 503):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s or 1)))
+    return web.json_response(body=encode(error.as_dict()), status=error.wire.status, headers=headers)
+
+
+@asynccontextmanager
+async def leases(chat: Chat) -> AsyncIterator[None]:
+    """While inside, leases end on time: at most a tenth of `lease_s` late."""
+
+    async def expire() -> None:
+        while True:
+            await asyncio.sleep(max(chat.expire(), chat.settings.lease_s / 10))
+
+    task = asyncio.create_task(expire())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+@asynccontextmanager
+async def serving(
+    chat: Chat, routes: Iterable[web.AbstractRouteDef], pages: Pages, host: str, port: int
+) -> AsyncIterator[str]:
+    """Serve routes and pages with aiohttp until the context ends; yields the URL.
+
+    Raises `OSError` when the port cannot be had.
+    """
+    app = web.Application(
+        middlewares=[_guard(Gate(chat.settings))], client_max_size=chat.settings.hard_bytes
+    )
+    app.add_routes([*routes, web.get("/{path:.*}", _files(pages))])
+
+    async def farewell(_: web.Application) -> None:
+        chat.close()
+
+    app.on_shutdown.append(farewell)
+    # Without handler_cancellation a held request outlives the client that made it.
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=chat.settings.drain_s,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, backlog=BACKLOG)
+        await site.start()
+        async with leases(chat):
+            yield f"http://{host}:{site.port}"
+    finally:
+        await runner.cleanup()
+
+
+def _guard(gate: Gate) -> web.Middleware:
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            gate.admit(request.headers.get("Origin"), request.host, request.transport)
+            return await handler(request)
+        except ChatError as error:
+            return refusal(error)
+        except web.HTTPRequestEntityTooLarge:
+            limit = f"{request.app._client_max_size:,}"
+            return refusal(ChatError("too_large", f"the limit is {limit} bytes, send less"))
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+            body = ChatError("bad_request", f"{request.method} {request.path[:80]}: {error.reason}")
+            return web.json_response(body=encode(body.as_dict()), status=error.status)
+
+    return guard
+
+
+def _files(pages: Pages) -> Handler:
+    async def file(request: web.Request) -> web.StreamResponse:
+        asset = pages.find(request.path)
+        if asset is None:
+            raise web.HTTPNotFound
+        return web.Response(body=asset.body, headers=asset.headers)
+
+    return file
