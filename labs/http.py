@@ -16,18 +16,16 @@ class _Refusal(msgspec.Struct):
     message: str
 
 
+def refused(body: bytes | str, retry_after_s: float | None = None) -> ChatError:
+    """The chat's error in a body; raises `MsgspecError` if there is none."""
+    refusal = msgspec.json.decode(body, type=_Refusal)
+    return ChatError(refusal.code, refusal.message, retry_after_s)
+
+
 async def checked(response: aiohttp.ClientResponse) -> bytes:
     """The body of an answer, empty for 204; raises the `ChatError` it holds."""
     body = await response.read()
     if response.ok:
         return body
-    try:
-        refusal = msgspec.json.decode(body, type=_Refusal)
-    except msgspec.MsgspecError:
-        raise aiohttp.ClientPayloadError(f"{response.status} {response.reason}") from None
     retry_after = response.headers.get("Retry-After", "")
-    raise ChatError(
-        refusal.code,
-        refusal.message,
-        retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
-    )
+    raise refused(body, float(retry_after) if retry_after.isdecimal() else None)

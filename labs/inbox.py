@@ -92,7 +92,8 @@ class Backoff:
     """
 
     def __init__(self, first_s: float = 0.2, most_s: float = 10.0) -> None:
-        self._first_s, self._most_s = first_s, most_s
+        self.first_s = first_s
+        self._most_s = most_s
         self._tries = 0
 
     def reset(self) -> None:
@@ -104,7 +105,7 @@ class Backoff:
         if isinstance(error, ChatError) and not error.wire.retry:
             raise error
         asked_s = (error.retry_after_s or 0.0) if isinstance(error, ChatError) else 0.0
-        bound_s = min(self._most_s, self._first_s * 2**self._tries)
+        bound_s = min(self._most_s, self.first_s * 2 ** min(self._tries, 30))
         self._tries += 1
         await asyncio.sleep(asked_s + max(0.01, random.uniform(0, bound_s)))
 

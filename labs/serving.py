@@ -14,7 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from labs.chat import Chat
 from labs.chat.messages import decode, encode
@@ -63,7 +63,7 @@ class Gate:
 
 async def read(request: web.Request, wanted: type[T], chat: Chat) -> T:
     """The body of a request as a command, whatever content type a beacon gave it."""
-    return decode(await request.read(), wanted, chat.settings)
+    return decode(await request.read(), wanted, chat.settings.body_bytes)
 
 
 def answer(value: object) -> web.Response:
@@ -76,7 +76,9 @@ def refusal(error: ChatError) -> web.Response:
     headers = {"Cache-Control": "no-store"}
     if error.wire.status in (429, 503):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s or 1)))
-    return web.json_response(body=encode(error.as_dict()), status=error.wire.status, headers=headers)
+    return web.json_response(
+        body=encode(error.as_dict()), status=error.wire.status, headers=headers
+    )
 
 
 @asynccontextmanager
@@ -128,7 +130,7 @@ async def serving(
         await runner.cleanup()
 
 
-def _guard(gate: Gate) -> web.Middleware:
+def _guard(gate: Gate) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:

@@ -39,8 +39,10 @@ class Client:
         self.state = "connecting"
         try:
             joined = await self._join(Join(name, since, room=self._settings.room))
-        except BaseException:
+        except BaseException as error:
             await self.close()
+            if isinstance(error, BROKEN):
+                raise ConnectionError(f"no chat answers at {self._url}: {error}") from error
             raise
         self._tasks.append(asyncio.create_task(self._follow()))
         return joined
@@ -50,7 +52,8 @@ class Client:
         key, backoff = key or new_key(), Backoff()
         while True:
             try:
-                body = await self._post("/sendMessage", Talk(text, key, await self._session()))
+                joined = await self._entered()
+                body = await self._post("/sendMessage", Talk(text, key, joined.session))
                 return msgspec.json.decode(body, type=Accepted).offset
             except (ChatError, *BROKEN) as error:
                 self._note(error)
@@ -79,7 +82,7 @@ class Client:
             while True:
                 asked_s = monotonic()
                 try:
-                    await self._inbox.put(await self._ask(await self._session()))
+                    await self._inbox.put(await self._ask(await self._entered()))
                     backoff.reset()
                     self.state = "open"
                 except (ChatError, *BROKEN) as error:
@@ -90,8 +93,8 @@ class Client:
             self.state = "closed"
             self._inbox.end(error)
 
-    async def _ask(self, session: str) -> list[Message]:
-        query = {"session": session, "since": self._inbox.position}
+    async def _ask(self, joined: Joined) -> list[Message]:
+        query = {"session": joined.session, "since": self._inbox.position}
         async with self._http.get(self._url + "/updateMessage", params=query) as response:
             body = await checked(response)
         return msgspec.json.decode(body, type=list[Message]) if body else []
@@ -108,20 +111,14 @@ class Client:
         self.state = "open"
         return self._joined
 
-    async def _session(self) -> str:
-        """The session's token, after joining again if the server has forgotten it."""
+    async def _entered(self) -> Joined:
+        """The join that holds: a new one, at our place, if the server has forgotten us."""
         async with self._joining:
-            assert self._joined, "connect first"
+            assert self._joined, "connect() comes first"
             if self._forgotten:
-                await self._join(
-                    Join(
-                        self._joined.name,
-                        self._inbox.position,
-                        self._joined.session,
-                        self._settings.room,
-                    )
-                )
-            return self._joined.session
+                old = self._joined
+                await self._join(Join(old.name, self._inbox.position, old.session, old.room))
+            return self._joined
 
     def _note(self, error: Exception) -> None:
         self.state = "reconnecting"

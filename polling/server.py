@@ -9,18 +9,17 @@ Spec:       RFC 6202 section 2 (short polling), RFC 9110
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from labs.chat import Chat, Join, Leave, Message, Position, Talk
+from labs.chat import Batch, Chat, Join, Leave, Position, Talk
 from labs.chat.messages import encode_batch
 from labs.pages import Pages
 from labs.serving import answer, read, serving
 
 
-def frame(batch: Sequence[Message]) -> bytes:
+def frame(batch: Batch) -> bytes:
     """One HTTP response body."""
     return encode_batch(batch)
 
@@ -56,7 +55,7 @@ class Server:
         session.touch()
         session.charge()
         batch = session.room.read(since)
-        if not batch:
+        if not batch.messages:
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
         return web.json_response(body=frame(batch), headers={"Cache-Control": "no-store"})
 

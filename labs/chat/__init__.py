@@ -2,12 +2,13 @@
 
 from labs.chat.chat import Chat
 from labs.chat.delivery import Cursor, Sink
-from labs.chat.messages import Accepted, Join, Joined, Leave, Message, Position, Talk
+from labs.chat.messages import Accepted, Batch, Join, Joined, Leave, Message, Position, Talk
 from labs.chat.presence import Session
 from labs.chat.room import Room
 
 __all__ = [
     "Accepted",
+    "Batch",
     "Chat",
     "Cursor",
     "Join",

@@ -48,9 +48,7 @@ class Chat:
 
     def expire(self) -> float:
         """End the leases that are over; answers the seconds until the next may be."""
-        return min(
-            (room.expire() for room in self._rooms.values()), default=self.settings.lease_s
-        )
+        return min((room.expire() for room in self._rooms.values()), default=self.settings.lease_s)
 
     def close(self) -> None:
         """Take nothing more, hand out what there is, and tell every connection to return."""

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from labs.chat.log import Log
-from labs.chat.messages import Message
+from labs.chat.messages import Batch
 from labs.errors import ChatError
 from labs.settings import Settings
 
 BATCH_MESSAGES = 100
 """The most messages one pushed frame carries: a client far behind catches up in pieces."""
 
-Frame = Callable[[Sequence[Message]], bytes]
+Frame = Callable[[Batch], bytes]
 
 
 class Sink(Protocol):
@@ -106,16 +106,20 @@ class Delivery:
         for (offset, frame, limit), cursors in groups.items():
             self._move(cursors, self._log.read(offset, limit), frame)
 
-    def _move(self, cursors: list[Cursor], batch: list[Message], frame: Frame) -> None:
-        head = batch[-1].offset
-        pieces = [batch] if self._window_ms is not None else [[message] for message in batch]
-        frames = [frame(piece) for piece in pieces]
+    def _move(self, cursors: list[Cursor], batch: Batch, frame: Frame) -> None:
+        frames = [frame(piece) for piece in self._pieces(batch)]
+        end = batch.end.offset
         for cursor in cursors:
             for data in frames:
                 cursor.sink.write(data)
-            cursor.offset = head
-        if head < self._log.head:
+            cursor.offset = end
+        if end < self._log.head:
             self._soon(0)
+
+    def _pieces(self, batch: Batch) -> list[Batch]:
+        if self._window_ms is not None:
+            return [batch]
+        return [Batch(batch.epoch, [message]) for message in batch.messages]
 
     def _soon(self, delay_s: float) -> None:
         if self._scheduled is None:

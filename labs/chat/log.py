@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 
-from labs.chat.messages import Kind, Message, Position
+from labs.chat.messages import Batch, Kind, Message, Position
 
 LOST = -1
 """The offset of a place that is in no log of ours: reading from it begins with a gap."""
@@ -55,12 +55,12 @@ class Log:
         foreign = position.epoch is not None and position.epoch != self.epoch
         return LOST if foreign or position.offset > self.head else position.offset
 
-    def read(self, since: int, limit: int | None = None) -> list[Message]:
+    def read(self, since: int, limit: int | None = None) -> Batch:
         """What follows offset `since`, at most `limit` messages, led by a gap if some are gone."""
-        batch: list[Message] = []
+        gap: list[Message] = []
         if since < self.first - 1:
             since = self.first - 1
-            batch.append(Message(since, "gap", "", self.epoch, time.time_ns() // 1_000_000))
+            gap.append(Message(since, "gap", "", self.epoch, time.time_ns() // 1_000_000))
         start = len(self._kept) - (self.head - since)
         end = len(self._kept) if limit is None else start + limit
-        return batch + self._kept[start:end]
+        return Batch(self.epoch, gap + self._kept[start:end])

@@ -7,7 +7,6 @@ lesson's names `newUserConnect`, `sendMessage` and `disconnect`.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -108,28 +107,44 @@ class Position(NamedTuple):
         return f"{self.epoch or ''}:{self.offset}".lstrip(":")
 
 
-encode = msgspec.json.encode
+class Batch(NamedTuple):
+    """What a cursor moves over at once: messages of one epoch, in order."""
+
+    epoch: str
+    messages: list[Message]
+
+    @property
+    def end(self) -> Position:
+        """The position of a client that has seen this batch."""
+        return Position(self.epoch, self.messages[-1].offset)
 
 
-def encode_batch(batch: Sequence[Message]) -> bytes:
+def encode(value: Any) -> bytes:
+    """A command, an answer or an error as JSON; raises `bad_request` for what is not Unicode."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError as error:
+        raise ChatError("bad_request", f"not Unicode text: {error.reason}") from None
+
+
+def encode_batch(batch: Batch) -> bytes:
     """The JSON array that goes down inside every variant's frame, in UTF-8, without newlines."""
-    return msgspec.json.encode(batch)
+    return msgspec.json.encode(batch.messages)
 
 
-def decode(raw: bytes | str, wanted: type[T], settings: Settings) -> T:
-    """Bytes or text from a client as a command; raises `too_large` or `bad_request`."""
-    size = len(raw) if isinstance(raw, bytes) else len(raw.encode("utf-8", "surrogatepass"))
-    _check_size(size, settings)
+def decode(raw: bytes | msgspec.Raw, wanted: type[T], limit_bytes: int) -> T:
+    """Bytes from a client as a command; raises `too_large` or `bad_request`."""
+    _check_size(len(bytes(raw)), limit_bytes)
     try:
         return msgspec.json.decode(raw, type=wanted)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ChatError("bad_request", f"not understood: {error}") from None
 
 
-def convert(value: Any, wanted: type[T], settings: Settings) -> T:
+def convert(value: Any, wanted: type[T], limit_bytes: int) -> T:
     """The same check for a value that a library has parsed already (Socket.IO)."""
     try:
-        _check_size(len(msgspec.json.encode(value)), settings)
+        _check_size(len(msgspec.json.encode(value)), limit_bytes)
         return msgspec.convert(value, type=wanted)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError) as error:
         raise ChatError("bad_request", f"not understood: {error}") from None
@@ -174,8 +189,8 @@ _UNSEEN = frozenset(("Cc", "Cs", "Zl", "Zp"))
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def _check_size(size: int, settings: Settings) -> None:
-    if size > settings.body_bytes:
+def _check_size(size: int, limit_bytes: int) -> None:
+    if size > limit_bytes:
         raise ChatError(
-            "too_large", f"{size:,} bytes at once; the limit is {settings.body_bytes:,}, send less"
+            "too_large", f"{size:,} bytes at once; the limit is {limit_bytes:,}, send less"
         )

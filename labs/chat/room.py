@@ -10,10 +10,10 @@ from labs.chat.delivery import BATCH_MESSAGES, Cursor, Delivery, Frame, Sink
 from labs.chat.log import Log
 from labs.chat.messages import (
     Accepted,
+    Batch,
     Join,
     Joined,
     Kind,
-    Message,
     Position,
     Talk,
     check_key,
@@ -97,7 +97,7 @@ class Room:
                 self.leave(session)
         return min((s.left_s(now_s) for s in self.presence), default=self.settings.lease_s)
 
-    def read(self, position: Position) -> list[Message]:
+    def read(self, position: Position) -> Batch:
         """Everything after a position, for a client that asks."""
         return self.log.read(self.log.locate(position))
 
@@ -154,4 +154,3 @@ class Room:
         offset = self.log.append(kind, name, text)
         self.delivery.appended()
         return offset
-
