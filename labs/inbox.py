@@ -18,7 +18,7 @@ AHEAD_MESSAGES = 1_000
 """How far a reader may fall behind before its connection is no longer read."""
 
 
-class Hole(ConnectionError):
+class HoleError(ConnectionError):
     """An offset was skipped without a gap: the connection is not to be trusted; resume."""
 
 
@@ -46,7 +46,7 @@ class Inbox:
             self._seen(position.epoch or joined.epoch, position.offset)
 
     async def put(self, batch: Sequence[Message]) -> None:
-        """Take a batch off the wire; raises `Hole` when messages are missing from it."""
+        """Take a batch off the wire; raises `HoleError` when messages are missing from it."""
         for message in batch:
             if message.kind == "gap":
                 self._epoch = message.text
@@ -54,7 +54,7 @@ class Inbox:
                 self.duplicates += 1
                 continue
             elif message.offset != self._offset + 1:
-                raise Hole(f"after {self._offset} came {message.offset}")
+                raise HoleError(f"after {self._offset} came {message.offset}")
             while len(self._waiting) >= AHEAD_MESSAGES:
                 self._space.clear()
                 await self._space.wait()

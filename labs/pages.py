@@ -12,6 +12,8 @@ import msgspec
 from labs.settings import Settings
 
 WEB = Path(__file__).parent / "web"
+VENDOR = WEB / "vendor"
+"""What the build fetched from npm: the official Socket.IO client."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -45,14 +47,14 @@ class Pages:
     def find(self, path: str) -> Asset | None:
         """The file at a URL path, None if there is none."""
         if path == "/":
-            return _read(WEB / "index.html")
+            return read(WEB / "index.html")
         if path == "/client.js":
-            return _read(self._folder / "client.js")
+            return read(self._folder / "client.js")
         if path == "/settings.json":
             return Asset(msgspec.json.encode(self._shown), _headers("application/json"))
         folder, _, name = path.rpartition("/")
         if folder == "/web" and name in _names():
-            return _read(WEB / name)
+            return read(WEB / name)
         return None
 
 
@@ -61,7 +63,8 @@ def _names() -> frozenset[str]:
     return frozenset(file.name for file in WEB.iterdir() if file.is_file())
 
 
-def _read(file: Path) -> Asset:
+def read(file: Path) -> Asset:
+    """A file with its headers; raises `OSError` if it is not there."""
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     return Asset(file.read_bytes(), _headers(f"{kind}; charset=utf-8"))
 

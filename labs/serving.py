@@ -85,15 +85,17 @@ def refusal(error: ChatError) -> web.Response:
 async def leases(chat: Chat) -> AsyncIterator[None]:
     """While inside, leases end on time: at most a tenth of `lease_s` late."""
 
-    async def expire() -> None:
-        while True:
-            await asyncio.sleep(max(chat.expire(), chat.settings.lease_s / 10))
+    loop, late_s = asyncio.get_running_loop(), chat.settings.lease_s / 10
 
-    task = asyncio.create_task(expire())
+    def expire() -> None:
+        nonlocal timer
+        timer = loop.call_later(max(chat.expire(), late_s), expire)
+
+    timer: asyncio.TimerHandle = loop.call_later(late_s, expire)
     try:
         yield
     finally:
-        task.cancel()
+        timer.cancel()
 
 
 @asynccontextmanager

@@ -1,0 +1,5 @@
+"""`python -m labs` is `labs`."""
+
+from labs.cli import main
+
+main()

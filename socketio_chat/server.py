@@ -1,0 +1,310 @@
+"""Socket.IO: events with acks over Engine.IO, which polls first and then upgrades.
+
+Up:         events newUserConnect, sendMessage, each with an ack; the packet disconnect
+Down:       the event updateMessage, in Engine.IO packets; error
+Resume:     `since` in newUserConnect; from then on the server holds the cursor
+Heartbeat:  Engine.IO's ping every heartbeat_s, answered within timeout_s
+Spec:       Socket.IO protocol 5 over Engine.IO protocol 4
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+import msgspec
+import socketio
+from aiohttp import web
+from websockets.frames import Frame, Opcode
+
+from labs import engine
+from labs.chat import Accepted, Batch, Chat, Join, Joined, Message, Position, Session, Talk
+from labs.chat.messages import SERVER_NAME, convert, encode, encode_batch
+from labs.engine import SEPARATOR
+from labs.errors import ChatError
+from labs.pages import VENDOR, Pages, read
+from labs.serving import serving
+
+
+def frame(batch: Batch) -> bytes:
+    """One event in a packet, in a text frame: what an open WebSocket takes."""
+    return _in_frames([packet(encode_batch(batch))])
+
+
+def payload(batch: Batch) -> bytes:
+    """The same packet for Engine.IO's queue, from where HTTP polling takes it."""
+    return packet(encode_batch(batch))
+
+
+def packet(data: bytes) -> bytes:
+    """A Socket.IO event packet (type 2) in the root namespace."""
+    return b'2["updateMessage",%b]' % data
+
+
+def lesson_frame(batch: Batch) -> bytes:
+    """A batch for a page of the original lesson: a packet a message."""
+    return _in_frames(_lesson_packets(batch))
+
+
+def lesson_payload(batch: Batch) -> bytes:
+    """The same packets for Engine.IO's queue."""
+    return SEPARATOR.encode().join(_lesson_packets(batch))
+
+
+def _in_frames(packets: Iterable[bytes]) -> bytes:
+    # An Engine.IO message packet is type 4.
+    return b"".join(Frame(Opcode.TEXT, b"4" + one).serialize(mask=False) for one in packets)
+
+
+def _lesson_packets(batch: Batch) -> list[bytes]:
+    said = (_in_the_lesson(message) for message in batch.messages if message.kind != "gap")
+    return [packet(encode(one)) for one in said]
+
+
+def _in_the_lesson(message: Message) -> dict[str, str]:
+    if message.kind == "talk":
+        return {"name": message.name, "message": message.text}
+    verb = "접속했습니다" if message.kind == "join" else "퇴장했습니다"
+    return {"name": SERVER_NAME, "message": f"{message.name}님이 {verb}."}
+
+
+class Pipe:
+    """A connection: Engine.IO's queue, then the WebSocket itself once the upgrade is over."""
+
+    def __init__(self, sio: socketio.AsyncServer, sid: str, drain_s: float) -> None:
+        self._sio, self._sid, self._drain_s = sio, sid, drain_s
+        self.session = engine.session_of(sio, sid)
+        self._ending: asyncio.Task[None] | None = None
+
+    def full(self) -> bool:
+        """Whether the client reads too slowly, or is no longer there."""
+        if self.session.wire:
+            return bool(self.session.wire.paused)
+        return bool(self.session.closed or not self.session.queue.empty())
+
+    def write(self, data: bytes) -> None:
+        """Send frames, or queue packets."""
+        if self.session.wire:
+            self.session.wire.write(data)
+            return
+        for message in filter(None, data.decode().split(SEPARATOR)):
+            engine.enqueue(self.session, message)
+
+    async def drain(self) -> None:
+        """Wait until the client has read."""
+        if self.session.closed:
+            raise ConnectionError("this connection has ended")
+        if self.session.wire:
+            await self.session.wire.drain()
+        else:
+            await self.session.queue.join()
+
+    def close(self, error: ChatError) -> None:
+        """Send an error event and end the connection."""
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end(error))
+
+    async def _end(self, error: ChatError) -> None:
+        wire, reason = self.session.wire, self._sio.reason.SERVER_DISCONNECT
+        await self._sio.emit("error", error.as_dict(), to=self._sid)
+        if wire is None:
+            await self.session.close(wait=False, reason=reason)
+            return
+        try:
+            async with asyncio.timeout(self._drain_s):
+                await self.session.queue.join()
+                await wire.close()
+        except TimeoutError:
+            wire.request.transport.abort()
+
+
+class Conversation:
+    """What is said on one connection."""
+
+    def __init__(self, chat: Chat, pipe: Pipe) -> None:
+        self.chat = chat
+        self.pipe = pipe
+        self.session: Session | None = None
+        self.lesson = True  # until it joins with an object
+        self._following = ExitStack()
+        self._beginning: asyncio.Task[None] | None = None
+
+    def new_user_connect(self, data: object) -> Joined:
+        """A person comes in, comes back, or takes another name."""
+        self.lesson = not isinstance(data, dict)
+        join = Join(_bare_name(data)) if self.lesson else self._convert(data, Join)
+        if self.session and join.session is None:
+            join.session = self.session.token
+        session, joined = self.chat.join(join)
+        if session is not self.session or join.since is not None:
+            self._following.close()
+        self.session = session
+        self._beginning = asyncio.get_running_loop().create_task(self._follow(joined))
+        return joined
+
+    def send_message(self, data: object) -> Accepted:
+        """A person says something."""
+        if isinstance(data, dict) and "text" not in data and "message" in data:
+            data = {"text": data["message"]}
+        talk = self._convert(data, Talk)
+        session = self.chat.session(self.session.token if self.session else None)
+        return session.room.talk(session, talk)
+
+    def disconnect(self, left: bool) -> None:
+        """A person goes, or the connection is lost: then a page of the lesson has gone too."""
+        self._following.close()
+        if self._beginning:
+            self._beginning.cancel()
+        if self.session and (left or self.lesson):
+            self.session.room.leave(self.session)
+
+    async def _follow(self, joined: Joined) -> None:
+        # The ack is in Engine.IO's queue by now; no batch may overtake it.
+        if self.pipe.session.wire:
+            await self.pipe.session.queue.join()
+        if self.session is None or self.session.cursor is not None:
+            return
+        queued, direct = (lesson_payload, lesson_frame) if self.lesson else (payload, frame)
+        cursor = self._following.enter_context(
+            self.session.room.follow(self.session, Position.parse(joined.since), queued, self.pipe)
+        )
+
+        def upgraded() -> None:
+            cursor.frame = direct
+
+        self.pipe.session.on_wire = upgraded
+        if self.pipe.session.wire:
+            upgraded()
+
+    def _convert(self, data: object, wanted: type[Any]) -> Any:
+        return convert(data, wanted, self.chat.settings.body_bytes)
+
+
+def _bare_name(data: object) -> str:
+    if isinstance(data, str):
+        return data
+    raise ChatError("bad_name", "newUserConnect takes a name, or an object with a name")
+
+
+class Server:
+    """The events of the chat, and the requests of Engine.IO."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.sio = engine.create(chat.settings)
+        self._conversations: dict[str, Conversation] = {}
+        self._silent: dict[str, asyncio.TimerHandle] = {}
+        self.sio.on("connect", self._connect)
+        self.sio.on("newUserConnect", self._new_user_connect)
+        self.sio.on("sendMessage", self._send_message)
+        self.sio.on("*", self._unknown)
+        self.sio.on("disconnect", self._disconnect)
+
+    async def _connect(self, sid: str, _environ: object, _auth: object = None) -> None:
+        pipe = Pipe(self.sio, sid, self.chat.settings.drain_s)
+        self._conversations[sid] = Conversation(self.chat, pipe)
+
+    async def _new_user_connect(self, sid: str, data: object = None, *_: object) -> object:
+        try:
+            return msgspec.to_builtins(self._conversations[sid].new_user_connect(data))
+        except ChatError as error:
+            return await self._refuse(sid, error)
+
+    async def _send_message(self, sid: str, data: object = None, *_: object) -> object:
+        try:
+            return msgspec.to_builtins(self._conversations[sid].send_message(data))
+        except ChatError as error:
+            return await self._refuse(sid, error)
+
+    async def _unknown(self, event: str, sid: str, *_: object) -> object:
+        error = ChatError("bad_request", f"no event is called {event[:40]!r}")
+        await self.sio.emit("error", error.as_dict(), to=sid)
+        return {"error": error.as_dict()}
+
+    async def _disconnect(self, sid: str, reason: str) -> None:
+        conversation = self._conversations.pop(sid, None)
+        if conversation:
+            conversation.disconnect(left=reason == self.sio.reason.CLIENT_DISCONNECT)
+
+    async def _refuse(self, sid: str, error: ChatError) -> dict[str, dict[str, str]]:
+        # A page of the lesson asks for no acks.
+        if self._conversations[sid].lesson:
+            await self.sio.emit("error", error.as_dict(), to=sid)
+        return {"error": error.as_dict()}
+
+    async def requests(self, request: web.Request) -> web.StreamResponse:
+        """Everything Engine.IO asks, over either transport."""
+        transport, sid = request.query.get("transport", "polling"), request.query.get("sid", "")
+        if transport not in self.chat.settings.transports:
+            allowed = " and ".join(self.chat.settings.transports)
+            raise ChatError("bad_request", f"the transport here is {allowed}, not {transport[:20]}")
+        if request.method == "POST" or transport != "polling":
+            return await self._handle(request)
+        if silent := self._silent.pop(sid, None):
+            silent.cancel()
+        try:
+            return await self._handle(request)
+        finally:
+            if sid in self.sio.eio.sockets:
+                wait_s = self.chat.settings.timeout_s
+                loop = asyncio.get_running_loop()
+                self._silent[sid] = loop.call_later(wait_s, self._lose, sid)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        response: web.StreamResponse = await self.sio.handle_request(request)
+        return response
+
+    def _lose(self, sid: str) -> None:
+        # Engine.IO itself would wait for a pong; who does not poll cannot send one.
+        del self._silent[sid]
+        session = self.sio.eio.sockets.get(sid)
+        if session and not session.upgraded and not session.upgrading:
+            reason = self.sio.reason.PING_TIMEOUT
+            ending = session.close(wait=False, abort=True, reason=reason)
+            self._losing = asyncio.get_running_loop().create_task(ending)
+
+    async def client(self, _: web.Request) -> web.StreamResponse:
+        """The official client, where the lesson's page looks for it."""
+        try:
+            asset = read(VENDOR / "socket.io.js")
+        except OSError:
+            raise ChatError(
+                "bad_request",
+                "the official client is missing: install the project again with npm in reach, "
+                "or put socket.io.min.js of the npm package socket.io-client at "
+                "labs/web/vendor/socket.io.js",
+            ) from None
+        return web.Response(body=asset.body, headers=asset.headers)
+
+    async def elsewhere(self, request: web.Request) -> web.StreamResponse:
+        """Engine.IO asked for on another path."""
+        if "EIO" not in request.query:
+            raise web.HTTPNotFound
+        path = self.chat.settings.path
+        raise ChatError("bad_request", f"Socket.IO is at {path} here; give the client that path")
+
+    async def close(self) -> None:
+        """Tell everyone to return, those who have not joined too."""
+        stopping = ChatError("shutting_down", "the server is stopping; come back in a moment")
+        for conversation in self._conversations.values():
+            conversation.pipe.close(stopping)
+        await self.sio.shutdown()
+
+
+@asynccontextmanager
+async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
+    """Serve the chat over Socket.IO; yields the URL."""
+    server, path = Server(chat), chat.settings.path.rstrip("/")
+    routes = [
+        web.get(f"{path}/socket.io.js", server.client),
+        web.route("*", f"{path}/", server.requests),
+        web.route("*", "/{elsewhere:.+}/", server.elsewhere),
+    ]
+    async with serving(chat, routes, Pages(__file__, chat.settings), host, port) as url:
+        try:
+            yield url
+        finally:
+            chat.close()
+            await server.close()
