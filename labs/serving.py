@@ -84,14 +84,14 @@ def refusal(error: ChatError) -> web.Response:
 @asynccontextmanager
 async def leases(chat: Chat) -> AsyncIterator[None]:
     """While inside, leases end on time: at most a tenth of `lease_s` late."""
-
     loop, late_s = asyncio.get_running_loop(), chat.settings.lease_s / 10
+    timer: asyncio.Handle
 
     def expire() -> None:
         nonlocal timer
         timer = loop.call_later(max(chat.expire(), late_s), expire)
 
-    timer: asyncio.TimerHandle = loop.call_later(late_s, expire)
+    expire()
     try:
         yield
     finally:

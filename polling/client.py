@@ -100,7 +100,8 @@ class Client:
         return msgspec.json.decode(body, type=list[Message]) if body else []
 
     async def _post(self, path: str, command: Join | Talk | Leave) -> bytes:
-        async with self._http.post(self._url + path, data=encode(command)) as response:
+        body, headers = encode(command), {"Content-Type": "application/json"}
+        async with self._http.post(self._url + path, data=body, headers=headers) as response:
             return await checked(response)
 
     async def _join(self, command: Join) -> Joined:

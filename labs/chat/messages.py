@@ -36,7 +36,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     at_ms: int
 
 
-class Join(msgspec.Struct):
+class Join(msgspec.Struct, omit_defaults=True):
     """`newUserConnect`: enter a room, or come back to it.
 
     `since` is a position (`"epoch:offset"` or an offset); `session` is the token of an
@@ -67,7 +67,7 @@ class Joined(msgspec.Struct):
     quiet_s: float
 
 
-class Talk(msgspec.Struct):
+class Talk(msgspec.Struct, omit_defaults=True):
     """`sendMessage`: say something. Over HTTP `session` says who; a `key` makes it idempotent."""
 
     text: str
@@ -81,7 +81,7 @@ class Accepted(msgspec.Struct):
     offset: int
 
 
-class Leave(msgspec.Struct):
+class Leave(msgspec.Struct, omit_defaults=True):
     """`disconnect`: go, and be announced as gone at once."""
 
     session: str | None = None
