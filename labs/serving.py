@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -31,7 +32,7 @@ class Gate:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._open: defaultdict[str, set[asyncio.BaseTransport]] = defaultdict(set)
+        self._open: defaultdict[str, WeakSet[asyncio.BaseTransport]] = defaultdict(WeakSet)
 
     def admit(
         self, origin: str | None, host: str | None, transport: asyncio.BaseTransport | None
@@ -55,7 +56,8 @@ class Gate:
         address.add(transport)
         if len(address) <= self._settings.connections:
             return
-        address -= {one for one in address if one.is_closing()}
+        for one in [one for one in address if one.is_closing()]:
+            address.discard(one)
         if len(address) > self._settings.connections:
             address.discard(transport)
             raise ChatError("rate_limited", "too many connections from your address; close some")
