@@ -1,9 +1,11 @@
 """The one place that reaches into python-engineio and python-socketio.
 
-Both libraries do what Socket.IO asks for; three things they keep inside. A chat that delivers
+Both libraries do what Socket.IO asks for; four things they keep inside. A chat that delivers
 fast must write a frame that is made once to many WebSockets (`Wire`). A chat that answers every
-mistake with a code must see packets the libraries cannot parse (`Packet`, `well_formed`). And
+mistake with a code must see packets the libraries cannot parse (`Packet`, `well_formed`), and
+must know which events ask for an ack (`Server`).
 Korean should go over the wire as UTF-8, not as six ASCII characters a letter (`Packet.json`).
+And a client that takes messages in order must be given them one after another (`Client`).
 `tests/labs/test_engine.py` fails when a library's inside changes.
 """
 
@@ -12,8 +14,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
+import engineio
 import msgspec
 import socketio
 from aiohttp import web
@@ -22,6 +28,7 @@ from engineio import payload as engineio_payload
 from engineio.async_drivers import aiohttp as driver
 from socketio import packet as socketio_packet
 
+from labs.errors import ChatError
 from labs.settings import Settings
 
 SEPARATOR = "\x1e"
@@ -30,7 +37,19 @@ SEPARATOR = "\x1e"
 BROKEN = "4?"
 """A message packet no parser takes; `Packet` makes an event without a name of it."""
 
+TOO_LARGE = "too large"
+"""The event that a packet becomes which is over the limit."""
+
+ROOT = "/"
+"""The one namespace there is."""
+
 RESERVED = ("connect", "connect_error", "disconnect")
+
+asks_ack: ContextVar[bool] = ContextVar("asks_ack", default=False)
+"""Whether the event in hand asks for an ack."""
+
+_CLIENT = re.compile(r"[13]|4.|2probe\Z|5\Z")  # close, pong, message; for an upgrade: ping, upgrade
+_EVENT = re.compile(r"42\d{0,99}")  # the type of an event packet, and the number of its ack
 
 
 class Utf8Json:
@@ -62,6 +81,8 @@ class Packet(socketio_packet.Packet):  # type: ignore[misc]
         named = isinstance(data, list) and data and isinstance(data[0], str)
         if kind == socketio_packet.EVENT and (not named or data[0] in RESERVED):
             return self._broken()
+        if kind == socketio_packet.EVENT and self.namespace not in (None, ROOT):
+            return self._broken()
         if kind in (socketio_packet.CONNECT_ERROR, socketio_packet.BINARY_EVENT):
             return self._broken()
         if kind not in range(socketio_packet.BINARY_ACK):
@@ -69,13 +90,24 @@ class Packet(socketio_packet.Packet):  # type: ignore[misc]
         return attachments
 
     def _broken(self) -> int:
+        if self.packet_type not in (socketio_packet.EVENT, socketio_packet.BINARY_EVENT):
+            self.id = None
         self.packet_type, self.namespace, self.data = socketio_packet.EVENT, None, [""]
         return 0
 
 
-def well_formed(packet: str | bytes) -> str:
-    """An Engine.IO packet a client may send, or `BROKEN` in its place."""
-    return packet if isinstance(packet, str) and packet[:1] in tuple("123456") else BROKEN
+def well_formed(packet: str | bytes, limit_bytes: int) -> str:
+    """An Engine.IO packet a client may send, or `BROKEN` or the event `TOO_LARGE` in its place."""
+    if not isinstance(packet, str) or not _CLIENT.match(packet):
+        return BROKEN
+    try:
+        size = len(packet.encode())
+    except UnicodeEncodeError:
+        return BROKEN
+    if size <= limit_bytes:
+        return packet
+    head = _EVENT.match(packet)
+    return f'{head[0] if head else "42"}["{TOO_LARGE}"]'
 
 
 class Wire(driver.WebSocket):  # type: ignore[misc]
@@ -85,11 +117,16 @@ class Wire(driver.WebSocket):  # type: ignore[misc]
     Engine.IO session has this as its `wire`.
     """
 
+    def __init__(self, limit_bytes: int, handler: Any, server: Any) -> None:
+        super().__init__(handler, server)
+        self._limit_bytes = limit_bytes
+
     async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
         """Open the WebSocket and hand it to Engine.IO until it ends."""
         self.request: web.Request = environ["aiohttp.request"]
         self.engine = self.handler.__self__
         self.opened: asyncio.Task[None] | None = None
+        self.ended = False
         self._sock = web.WebSocketResponse(
             max_msg_size=self.server.max_http_buffer_size, compress=False
         )
@@ -97,7 +134,9 @@ class Wire(driver.WebSocket):  # type: ignore[misc]
         try:
             await self.handler(self)
         finally:
-            self.engine.wire = None
+            self.ended = True
+            # The library would answer every poll at once for ever, had there been no probe.
+            self.engine.upgrading = False
             if self.opened:
                 self.opened.cancel()
         return self._sock
@@ -106,7 +145,7 @@ class Wire(driver.WebSocket):  # type: ignore[misc]
         """The next packet from the client; raises `OSError` at the end."""
         if self.engine.upgraded and self.opened is None:
             self.opened = asyncio.create_task(self._open())
-        return well_formed(await super().wait())
+        return well_formed(await super().wait(), self._limit_bytes)
 
     async def _open(self) -> None:
         await self.engine.queue.join()
@@ -117,7 +156,7 @@ class Wire(driver.WebSocket):  # type: ignore[misc]
     @property
     def paused(self) -> bool:
         """Whether the client reads too slowly, or is no longer there."""
-        return bool(self._sock.closed or self.request.protocol.writing_paused)
+        return bool(self.ended or self._sock.closed or self.request.protocol.writing_paused)
 
     def write(self, data: bytes) -> None:
         """Write frames as they are."""
@@ -126,9 +165,37 @@ class Wire(driver.WebSocket):  # type: ignore[misc]
 
     async def drain(self) -> None:
         """Wait until the client has read."""
-        if self._sock.closed or not self.request.transport:
+        if self.ended or self._sock.closed or not self.request.transport:
             raise ConnectionError("this connection has ended")
         await self.request.writer.drain()
+
+
+class _InOrder(engineio.AsyncClient):  # type: ignore[misc]
+    """Engine.IO's client, which reads on when what it has read was taken.
+
+    The library makes each packet a task: those that wait overtake each other, and a reader
+    who is slow would hold nobody back.
+    """
+
+    async def _trigger_event(self, event: str, *args: Any, run_async: bool = False) -> Any:
+        return await super()._trigger_event(event, *args)
+
+
+class Client(socketio.AsyncClient):  # type: ignore[misc]
+    """A Socket.IO client that speaks as `Packet` does, one event at a time; it never returns."""
+
+    def __init__(self) -> None:
+        super().__init__(reconnection=False, handle_sigint=False, serializer=Packet)
+
+    def _engineio_client_class(self) -> type[engineio.AsyncClient]:
+        return _InOrder
+
+    async def drop(self) -> None:
+        """End the connection without a word, and everything that reads it or writes to it."""
+        loops = filter(None, (self.eio.read_loop_task, self.eio.write_loop_task))
+        await self.eio.disconnect(abort=True)
+        for task in loops:
+            task.cancel()
 
 
 class _Body:
@@ -142,28 +209,52 @@ class _Body:
         return self._data
 
 
-async def _translate(request: web.Request) -> dict[str, Any]:
+async def _translate(limit_bytes: int, request: web.Request) -> dict[str, Any]:
     environ: dict[str, Any] = driver.translate_request(request)
     if request.method == "POST":
-        text = (await request.read()).decode(errors="replace")
-        body = SEPARATOR.join(well_formed(packet) for packet in text.split(SEPARATOR)).encode()
+        # What is not UTF-8 is one packet's mistake, not its neighbours'.
+        packets = (await request.read()).decode(errors="surrogateescape").split(SEPARATOR)
+        body = SEPARATOR.join(well_formed(one, limit_bytes) for one in packets).encode()
         environ |= {"wsgi.input": _Body(body), "CONTENT_LENGTH": str(len(body))}
     return environ
 
 
-def create(settings: Settings) -> socketio.AsyncServer:
+class Server(socketio.AsyncServer):  # type: ignore[misc]
+    """A Socket.IO server whose handlers can tell whether an ack is wanted."""
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        if namespace in (None, ROOT):
+            await super()._handle_connect(eio_sid, namespace, data)
+            return
+        error = ChatError("bad_request", f"no namespace is called {namespace!r}; use {ROOT}")
+        kind = socketio_packet.CONNECT_ERROR
+        await self._send_packet(eio_sid, Packet(kind, error.as_dict(), namespace))
+
+    async def _handle_event_internal(
+        self, server: Any, sid: str, eio_sid: str, data: Any, namespace: str, id: int | None
+    ) -> None:
+        asks_ack.set(id is not None)
+        await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
+
+
+def _ours(record: logging.LogRecord) -> bool:
+    # What clients do wrong they are told; only what we do wrong belongs in the log.
+    return record.exc_info is not None
+
+
+def create(settings: Settings) -> Server:
     """A Socket.IO server for aiohttp that has everything above."""
     logger = logging.getLogger("socketio_chat")
-    # What clients do wrong they are told; only what we do wrong belongs in the log.
-    logger.addFilter(lambda record: record.exc_info is not None)
+    logger.addFilter(_ours)
     raise_packet_limit(settings)
-    server = socketio.AsyncServer(
+    server = Server(
         async_mode="aiohttp",
         serializer=Packet,
         always_connect=True,
         async_handlers=False,
         cors_allowed_origins=[],  # the guard of labs.serving has looked already
         transports=list(settings.transports),
+        allow_upgrades="websocket" in settings.transports,
         ping_interval=max(1, round(settings.heartbeat_s)),
         # Late pongs are looked for once every ping_timeout: a dead peer may have twice that.
         ping_timeout=settings.timeout_s / 2,
@@ -172,7 +263,11 @@ def create(settings: Settings) -> socketio.AsyncServer:
         logger=logger,
         engineio_logger=logger,
     )
-    server.eio._async = driver._async | {"websocket": Wire, "translate_request": _translate}
+    limit_bytes = settings.body_bytes
+    server.eio._async = driver._async | {
+        "websocket": partial(Wire, limit_bytes),
+        "translate_request": partial(_translate, limit_bytes),
+    }
     return server
 
 
@@ -183,7 +278,7 @@ def raise_packet_limit(settings: Settings) -> None:
 
 def session_of(server: socketio.AsyncServer, sid: str) -> Any:
     """The Engine.IO session under a Socket.IO one, with `wire` None until it has one."""
-    engine = server.eio.sockets[server.manager.eio_sid_from_sid(sid, "/")]
+    engine = server.eio.sockets[server.manager.eio_sid_from_sid(sid, ROOT)]
     if not hasattr(engine, "wire"):
         engine.wire = engine.on_wire = None
     return engine
@@ -192,3 +287,14 @@ def session_of(server: socketio.AsyncServer, sid: str) -> Any:
 def enqueue(engine: Any, message: str) -> None:
     """Give a message to Engine.IO, to send when its transport can."""
     engine.queue.put_nowait(engineio_packet.Packet(engineio_packet.MESSAGE, message))
+
+
+def release(engine: Any) -> None:
+    """Answer the poll that an ended session still holds; the library would let it wait."""
+    if not engine.upgraded:
+        engine.queue.put_nowait(engineio_packet.Packet(engineio_packet.NOOP))
+
+
+def alive(server: socketio.AsyncServer, sid: str) -> bool:
+    """Whether there is an Engine.IO session of this name that has not ended."""
+    return sid in server.eio.sockets and not server.eio.sockets[sid].closed

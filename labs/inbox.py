@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 
 from labs.chat import Joined, Message, Position
-from labs.errors import ChatError
+from labs.errors import ChatError, LabError
 
 AHEAD_MESSAGES = 1_000
 """How far a reader may fall behind before its connection is no longer read."""
@@ -48,6 +48,10 @@ class Inbox:
     async def put(self, batch: Sequence[Message]) -> None:
         """Take a batch off the wire; raises `HoleError` when messages are missing from it."""
         for message in batch:
+            # First of all, for what is known may change meanwhile: a new connection may put too.
+            while len(self._waiting) >= AHEAD_MESSAGES:
+                self._space.clear()
+                await self._space.wait()
             if message.kind == "gap":
                 self._epoch = message.text
             elif message.offset <= self._offset:
@@ -55,9 +59,6 @@ class Inbox:
                 continue
             elif message.offset != self._offset + 1:
                 raise HoleError(f"after {self._offset} came {message.offset}")
-            while len(self._waiting) >= AHEAD_MESSAGES:
-                self._space.clear()
-                await self._space.wait()
             self._seen(self._epoch, message.offset)
             self._waiting.append(message)
             self._arrived.set()
@@ -66,6 +67,11 @@ class Inbox:
         """Nothing more will come; the reader gets what is left, then this error."""
         self._ended, self._error = True, error
         self._arrived.set()
+
+    def check_open(self) -> None:
+        """Raises the error that ended it, or a `LabError` if the client was closed."""
+        if self._ended:
+            raise self._error or LabError("this client is closed; make a new one")
 
     async def messages(self) -> AsyncIterator[Message]:
         """Give the messages out, until the end."""

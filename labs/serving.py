@@ -7,14 +7,15 @@ that end on time, and a shutdown that tells everyone to return.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
-from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from labs.chat import Chat
@@ -35,18 +36,20 @@ class Gate:
         self._open: defaultdict[str, WeakSet[asyncio.BaseTransport]] = defaultdict(WeakSet)
 
     def admit(
-        self, origin: str | None, host: str | None, transport: asyncio.BaseTransport | None
+        self, origins: Sequence[str], host: str | None, transport: asyncio.BaseTransport | None
     ) -> None:
         """Raises `forbidden_origin` or `rate_limited`.
 
         A client that is no browser sends no `Origin` and is let in: the check protects
         people from foreign pages, not the server from programs.
         """
-        allowed = self._settings.allow_origins
-        if origin and urlsplit(origin).netloc != host and origin not in allowed:
-            raise ChatError(
-                "forbidden_origin", f"pages of {origin[:100]} may not use this chat; open its own"
-            )
+        for origin in origins:
+            own = host and origin.partition("://")[2] == host
+            if not own and origin not in self._settings.allow_origins:
+                raise ChatError(
+                    "forbidden_origin",
+                    f"pages of {origin[:100]!r} may not use this chat; open its own",
+                )
         if transport is not None:
             self._count(transport)
 
@@ -75,12 +78,17 @@ def answer(value: object) -> web.Response:
 
 def refusal(error: ChatError) -> web.Response:
     """An error as an HTTP response (SPEC.md section 9)."""
+    return web.json_response(
+        body=encode(error.as_dict()), status=error.wire.status, headers=refusal_headers(error)
+    )
+
+
+def refusal_headers(error: ChatError) -> dict[str, str]:
+    """What goes with an error over HTTP: not to be kept, and when to come back."""
     headers = {"Cache-Control": "no-store"}
     if error.wire.status in (429, 503):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s or 1)))
-    return web.json_response(
-        body=encode(error.as_dict()), status=error.wire.status, headers=headers
-    )
+    return headers
 
 
 @asynccontextmanager
@@ -121,6 +129,7 @@ async def serving(
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_logger(),
         handler_cancellation=True,
         shutdown_timeout=chat.settings.drain_s,
     )
@@ -134,11 +143,22 @@ async def serving(
         await runner.cleanup()
 
 
+def _logger() -> logging.Logger:
+    logger = logging.getLogger(__name__)
+    logger.addFilter(_ours)
+    return logger
+
+
+def _ours(record: logging.LogRecord) -> bool:
+    # What is no HTTP is answered; only what we do wrong belongs in the log.
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 def _guard(gate: Gate) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            gate.admit(request.headers.get("Origin"), request.host, request.transport)
+            gate.admit(request.headers.getall("Origin", []), request.host, request.transport)
             return await handler(request)
         except ChatError as error:
             return refusal(error)
@@ -146,8 +166,10 @@ def _guard(gate: Gate) -> Middleware:
             limit = f"{request.app._client_max_size:,}"
             return refusal(ChatError("too_large", f"the limit is {limit} bytes, send less"))
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
-            body = ChatError("bad_request", f"{request.method} {request.path[:80]}: {error.reason}")
-            return web.json_response(body=encode(body.as_dict()), status=error.status)
+            what = f"{request.method} {request.path[:80]!r}: {error.reason}"
+            headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            body = encode(ChatError("bad_request", what).as_dict())
+            return web.json_response(body=body, status=error.status, headers=headers)
 
     return guard
 

@@ -63,12 +63,14 @@ class Client:
 
     async def close(self) -> None:
         """Leave, and stop polling."""
+        # Whom the server has ended has nothing to leave: the session may be another's by now.
+        leave = Leave(self._joined.session) if self._joined and self.state != "closed" else None
         self.state = "closed"
         for task in self._tasks:
             task.cancel()
-        if self._joined:
+        if leave:
             with suppress(ChatError, *BROKEN):
-                await self._post("/disconnect", Leave(self._joined.session))
+                await self._post("/disconnect", leave)
         await self._http.close()
         self._inbox.end()
 
@@ -81,6 +83,7 @@ class Client:
                     backoff.reset()
                     self.state = "open"
                 except (ChatError, *BROKEN) as error:
+                    self.state = "reconnecting"
                     self._note(error)
                     await backoff.after(error)
         except ChatError as error:
@@ -113,12 +116,12 @@ class Client:
         """The join that holds: a new one, at our place, if the server has forgotten us."""
         async with self._joining:
             assert self._joined, "connect() comes first"
+            self._inbox.check_open()
             if self._forgotten:
                 old = self._joined
                 await self._join(Join(old.name, self._inbox.position, old.session, old.room))
             return self._joined
 
     def _note(self, error: Exception) -> None:
-        self.state = "reconnecting"
         if isinstance(error, ChatError) and error.code == "unknown_session":
             self._forgotten = True

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import msgspec
-import socketio
 from socketio.exceptions import SocketIOError
 from socketio.packet import DISCONNECT
 
@@ -27,15 +25,23 @@ class Connection:
     """One connection of the library; `ended` says when it is over, and why."""
 
     def __init__(self, inbox: Inbox) -> None:
-        self.socket = socketio.AsyncClient(
-            reconnection=False, handle_sigint=False, serializer=engine.Packet
-        )
+        self.socket = engine.Client()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.joined = asyncio.Event()
         self._inbox = inbox
         self.socket.on("updateMessage", self._update_message)
         self.socket.on("error", self._error)
         self.socket.on("disconnect", self._disconnect)
+
+    async def open(self, url: str, settings: Settings) -> None:
+        """Connect; raises `SocketIOError`, or `OSError` when that takes too long."""
+        async with asyncio.timeout(settings.timeout_s):
+            await self.socket.connect(
+                url,
+                socketio_path=settings.path,
+                transports=list(settings.transports),
+                wait_timeout=settings.timeout_s,
+            )
 
     async def _update_message(self, batch: Any) -> None:
         # The ack that says where we stand came just before, but its reader comes after us.
@@ -58,15 +64,16 @@ class Connection:
 
     async def leave(self, timeout_s: float) -> None:
         """Send the packet `disconnect`, be sure it has gone out, and end the connection."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self.socket.eio.send(str(DISCONNECT))
-                await self.socket.eio.queue.join()
+        if not self.ended.done():
+            await self.socket.eio.send(str(DISCONNECT))
+            out = asyncio.create_task(self.socket.eio.queue.join())
+            await self._either(out, timeout_s)
+            out.cancel()
         await self.drop()
 
     async def drop(self) -> None:
         """End the connection without a word."""
-        await self.socket.eio.disconnect(abort=True)
+        await self.socket.drop()
         self.end(ConnectionResetError("the connection has ended"))
         self.ended.exception()
 
@@ -80,14 +87,17 @@ class Connection:
                 ack.set_result(data)
 
         await self.socket.emit(event, msgspec.to_builtins(command), callback=acked)
-        done, _ = await asyncio.wait(
-            {ack, self.ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
-        )
-        if ack not in done:
+        await self._either(ack, timeout_s)
+        if not ack.done():
             raise TimeoutError(f"{event} was not answered")
         if isinstance(ack.result(), dict) and "error" in ack.result():
             raise refused(encode(ack.result()["error"]))
         return encode(ack.result())
+
+    async def _either(self, awaited: asyncio.Future[Any], timeout_s: float) -> None:
+        await asyncio.wait(
+            {awaited, self.ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
 
 
 class Client:
@@ -161,14 +171,13 @@ class Client:
         if self._connection:
             await self._connection.drop()
         self._connection = connection = Connection(self._inbox)
-        await connection.socket.connect(
-            self._url,
-            socketio_path=self._settings.path,
-            transports=list(self._settings.transports),
-            wait_timeout=self._settings.timeout_s,
-        )
-        body = await connection.ask("newUserConnect", command, self._settings.timeout_s)
-        self._joined = msgspec.json.decode(body, type=Joined)
+        try:
+            await connection.open(self._url, self._settings)
+            body = await connection.ask("newUserConnect", command, self._settings.timeout_s)
+            self._joined = msgspec.json.decode(body, type=Joined)
+        except BaseException:
+            await connection.drop()
+            raise
         self._inbox.start(self._joined)
         connection.joined.set()
         self.state = "open"
@@ -178,6 +187,7 @@ class Client:
         """The connection that holds: a new one, at our place, if the last has ended."""
         async with self._joining:
             assert self._joined, "connect() comes first"
+            self._inbox.check_open()
             assert self._connection
             if self._connection.ended.done():
                 old = self._joined

@@ -20,7 +20,7 @@ from aiohttp import web
 from websockets.frames import Frame, Opcode
 
 from labs import engine
-from labs.chat import Accepted, Batch, Chat, Join, Joined, Message, Position, Session, Talk
+from labs.chat import Accepted, Batch, Chat, Cursor, Join, Joined, Message, Position, Session, Talk
 from labs.chat.messages import SERVER_NAME, convert, encode, encode_batch
 from labs.engine import SEPARATOR
 from labs.errors import ChatError
@@ -117,7 +117,8 @@ class Pipe:
                 await self.session.queue.join()
                 await wire.close()
         except TimeoutError:
-            wire.request.transport.abort()
+            if wire.request.transport:
+                wire.request.transport.abort()
 
 
 class Conversation:
@@ -127,19 +128,22 @@ class Conversation:
         self.chat = chat
         self.pipe = pipe
         self.session: Session | None = None
-        self.lesson = True  # until it joins with an object
+        self.lesson = True  # unless it joins with an object
+        self._cursor: Cursor | None = None
         self._following = ExitStack()
         self._beginning: asyncio.Task[None] | None = None
 
     def new_user_connect(self, data: object) -> Joined:
         """A person comes in, comes back, or takes another name."""
-        self.lesson = not isinstance(data, dict)
-        join = Join(_bare_name(data)) if self.lesson else self._convert(data, Join)
+        bare = not isinstance(data, dict)
+        join = self._convert({"name": data} if bare else data, Join)
         if self.session and join.session is None:
             join.session = self.session.token
         session, joined = self.chat.join(join)
         if session is not self.session or join.since is not None:
             self._following.close()
+        if self.session is None:
+            self.lesson = bare
         self.session = session
         self._beginning = asyncio.get_running_loop().create_task(self._follow(joined))
         return joined
@@ -157,17 +161,18 @@ class Conversation:
         self._following.close()
         if self._beginning:
             self._beginning.cancel()
-        if self.session and (left or self.lesson):
+        # A session whose cursor stands elsewhere by now is another connection's to end.
+        if self.session and self.session.cursor is None and (left or self.lesson):
             self.session.room.leave(self.session)
 
     async def _follow(self, joined: Joined) -> None:
         # The ack is in Engine.IO's queue by now; no batch may overtake it.
         if self.pipe.session.wire:
             await self.pipe.session.queue.join()
-        if self.session is None or self.session.cursor is not None:
+        if self.session is None or (self._cursor and self.session.cursor is self._cursor):
             return
         queued, direct = (lesson_payload, lesson_frame) if self.lesson else (payload, frame)
-        cursor = self._following.enter_context(
+        cursor = self._cursor = self._following.enter_context(
             self.session.room.follow(self.session, Position.parse(joined.since), queued, self.pipe)
         )
 
@@ -182,12 +187,6 @@ class Conversation:
         return convert(data, wanted, self.chat.settings.body_bytes)
 
 
-def _bare_name(data: object) -> str:
-    if isinstance(data, str):
-        return data
-    raise ChatError("bad_name", "newUserConnect takes a name, or an object with a name")
-
-
 class Server:
     """The events of the chat, and the requests of Engine.IO."""
 
@@ -199,6 +198,7 @@ class Server:
         self.sio.on("connect", self._connect)
         self.sio.on("newUserConnect", self._new_user_connect)
         self.sio.on("sendMessage", self._send_message)
+        self.sio.on(engine.TOO_LARGE, self._too_large)
         self.sio.on("*", self._unknown)
         self.sio.on("disconnect", self._disconnect)
 
@@ -219,18 +219,29 @@ class Server:
             return await self._refuse(sid, error)
 
     async def _unknown(self, event: str, sid: str, *_: object) -> object:
-        error = ChatError("bad_request", f"no event is called {event[:40]!r}")
-        await self.sio.emit("error", error.as_dict(), to=sid)
-        return {"error": error.as_dict()}
+        return await self._refuse(
+            sid, ChatError("bad_request", f"no event is called {event[:40]!r}")
+        )
+
+    async def _too_large(self, sid: str, *_: object) -> object:
+        limit = f"{self.chat.settings.body_bytes:,}"
+        return await self._refuse(
+            sid, ChatError("too_large", f"the limit of a packet is {limit} bytes, send less")
+        )
 
     async def _disconnect(self, sid: str, reason: str) -> None:
         conversation = self._conversations.pop(sid, None)
-        if conversation:
-            conversation.disconnect(left=reason == self.sio.reason.CLIENT_DISCONNECT)
+        if conversation is None:
+            return
+        # Only Socket.IO's packet is a farewell. Engine.IO's, which also follows a lost pong, has
+        # the same reason, but closes the session first.
+        session = conversation.pipe.session
+        said = reason == self.sio.reason.CLIENT_DISCONNECT and not session.closing
+        conversation.disconnect(left=said)
+        engine.release(session)
 
     async def _refuse(self, sid: str, error: ChatError) -> dict[str, dict[str, str]]:
-        # A page of the lesson asks for no acks.
-        if self._conversations[sid].lesson:
+        if not engine.asks_ack.get():
             await self.sio.emit("error", error.as_dict(), to=sid)
         return {"error": error.as_dict()}
 
@@ -240,21 +251,29 @@ class Server:
         if transport not in self.chat.settings.transports:
             allowed = " and ".join(self.chat.settings.transports)
             raise ChatError("bad_request", f"the transport here is {allowed}, not {transport[:20]}")
+        if sid and not engine.alive(self.sio, sid):
+            raise ChatError("unknown_session", "no such connection here; open a new one")
         if request.method == "POST" or transport != "polling":
             return await self._handle(request)
-        if silent := self._silent.pop(sid, None):
-            silent.cancel()
+        self._hear(sid)
         try:
             return await self._handle(request)
         finally:
-            if sid in self.sio.eio.sockets:
+            self._hear(sid)
+            if engine.alive(self.sio, sid):
                 wait_s = self.chat.settings.timeout_s
                 loop = asyncio.get_running_loop()
                 self._silent[sid] = loop.call_later(wait_s, self._lose, sid)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        response: web.StreamResponse = await self.sio.handle_request(request)
+        response = await self.sio.handle_request(request)
+        if isinstance(response, web.Response) and response.status == 400:
+            raise ChatError("bad_request", f"Engine.IO says: {response.text}")
         return response
+
+    def _hear(self, sid: str) -> None:
+        if silent := self._silent.pop(sid, None):
+            silent.cancel()
 
     def _lose(self, sid: str) -> None:
         # Engine.IO itself would wait for a pong; who does not poll cannot send one.
@@ -299,8 +318,9 @@ async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
     server, path = Server(chat), chat.settings.path.rstrip("/")
     routes = [
         web.get(f"{path}/socket.io.js", server.client),
-        web.route("*", f"{path}/", server.requests),
-        web.route("*", "/{elsewhere:.+}/", server.elsewhere),
+        web.get(f"{path}/", server.requests, allow_head=False),
+        web.post(f"{path}/", server.requests),
+        web.get("/{elsewhere:.+}/", server.elsewhere),
     ]
     async with serving(chat, routes, Pages(__file__, chat.settings), host, port) as url:
         try:

@@ -19,6 +19,7 @@ from labs.inbox import Backoff, Inbox, new_key
 from labs.settings import Settings
 
 BROKEN = (WebSocketException, OSError, msgspec.MsgspecError)
+RETURN = 4_000  # who closes with 1000 has left; who closes with this may come back
 
 
 class Down(msgspec.Struct):
@@ -108,7 +109,7 @@ class Client:
             for ack in acks.values():
                 if not ack.done():
                     ack.set_exception(ConnectionResetError("the connection has ended"))
-            await connection.close()
+            await connection.close(RETURN)
 
     async def _take(self, down: Down) -> None:
         if down.event == "updateMessage":
@@ -134,14 +135,17 @@ class Client:
 
     async def _join(self, command: Join) -> Joined:
         self._connection = connection = await self._open()
-        up = encode({"event": "newUserConnect", "data": command, "id": 0})
-        await connection.send(up.decode())
-        async with asyncio.timeout(self._settings.timeout_s):
-            reply = msgspec.json.decode(await connection.recv(), type=Down)
-        if reply.event == "error":
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                up = encode({"event": "newUserConnect", "data": command, "id": 0})
+                await connection.send(up.decode())
+                reply = msgspec.json.decode(await connection.recv(), type=Down)
+            if reply.event == "error":
+                raise refused(bytes(reply.data))
+            self._joined = msgspec.json.decode(reply.data, type=Joined)
+        except BaseException:
             await connection.close()
-            raise refused(bytes(reply.data))
-        self._joined = msgspec.json.decode(reply.data, type=Joined)
+            raise
         self._acks = {}
         self._inbox.start(self._joined)
         self.state = "open"
@@ -166,6 +170,7 @@ class Client:
         """The connection that holds: a new one, at our place, if the last has ended."""
         async with self._joining:
             assert self._joined, "connect() comes first"
+            self._inbox.check_open()
             assert self._connection
             if self._connection.state is not State.OPEN:
                 old = self._joined

@@ -22,11 +22,11 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from labs.chat import Accepted, Batch, Chat, Join, Joined, Leave, Position, Session, Talk
+from labs.chat import Accepted, Batch, Chat, Cursor, Join, Joined, Leave, Position, Session, Talk
 from labs.chat.messages import decode, encode, encode_batch
 from labs.errors import ChatError
 from labs.pages import Pages
-from labs.serving import BACKLOG, Gate, leases
+from labs.serving import BACKLOG, Gate, leases, refusal_headers
 
 GONE = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)  # what a client says that leaves
 
@@ -50,6 +50,12 @@ class Down(msgspec.Struct, omit_defaults=True):
 
     event: str
     data: object
+    id: int | None = None
+
+
+class Numbered(msgspec.Struct):
+    """As much of a frame as its answer needs, where there is no more to be had."""
+
     id: int | None = None
 
 
@@ -88,6 +94,7 @@ class Conversation:
         self.chat = chat
         self.connection = connection
         self.session: Session | None = None
+        self._cursor: Cursor | None = None
         self._following = ExitStack()
 
     async def run(self) -> None:
@@ -106,10 +113,10 @@ class Conversation:
         try:
             if isinstance(raw, bytes):
                 raise ChatError("bad_request", "a binary frame; send JSON in a text frame")
-            up = decode(raw.encode(), Up, self.chat.settings.hard_bytes)
+            up = decode(raw.encode(), Up, self.chat.settings.body_bytes)
             reply = Down("ack", self._handle(up), up.id)
         except ChatError as error:
-            reply = Down("error", error.as_dict(), up.id)
+            reply = Down("error", error.as_dict(), up.id if up.event else _number(raw))
         if reply.event == "error" or up.id is not None:
             await self.connection.send(encode(reply).decode())
         if isinstance(reply.data, Joined):
@@ -151,16 +158,25 @@ class Conversation:
         return self.session.token if self.session else None
 
     def _follow(self, joined: Joined) -> None:
-        if self.session and self.session.cursor is None:
-            since, socket = Position.parse(joined.since), Socket(self.connection)
-            self._following.enter_context(
-                self.session.room.follow(self.session, since, frame, socket)
-            )
+        if self.session is None or (self._cursor and self.session.cursor is self._cursor):
+            return
+        since, socket = Position.parse(joined.since), Socket(self.connection)
+        self._cursor = self._following.enter_context(
+            self.session.room.follow(self.session, since, frame, socket)
+        )
 
     def _leave(self) -> None:
         self._following.close()
-        if self.session:
+        # A session whose cursor stands elsewhere by now is another connection's to end.
+        if self.session and self.session.cursor is None:
             self.session.room.leave(self.session)
+
+
+def _number(raw: str | bytes) -> int | None:
+    try:
+        return msgspec.json.decode(raw, type=Numbered).id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 @asynccontextmanager
@@ -174,16 +190,11 @@ async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
     ) -> Response | None:
         headers = request.headers
         try:
-            gate.admit(headers.get("Origin"), headers.get("Host"), connection.transport)
+            host = ", ".join(headers.get_all("Host"))
+            gate.admit(headers.get_all("Origin"), host, connection.transport)
         except ChatError as error:
-            return _response(error.wire.status, encode(error.as_dict()), {})
-        if "Upgrade" in headers:
-            return None
-        asset = pages.find(request.path.partition("?")[0])
-        if asset is None:
-            missing = ChatError("bad_request", f"GET {request.path[:80]}: Not Found")
-            return _response(404, encode(missing.as_dict()), {})
-        return _response(200, asset.body, asset.headers)
+            return _response(error.wire.status, encode(error.as_dict()), refusal_headers(error))
+        return None if "Upgrade" in headers else _page(pages, request)
 
     async with (
         leases(chat),
@@ -207,10 +218,21 @@ async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
             server.close(code=CloseCode.SERVICE_RESTART, reason="shutting_down: come back")
 
 
-def _response(status: int, body: bytes, headers: dict[str, str]) -> Response:
+def _page(pages: Pages, request: Request) -> Response:
+    asset = pages.find(request.path.partition("?")[0])
+    allowed = request.method in ("GET", "HEAD")
+    if asset and allowed:
+        return _response(200, asset.body, asset.headers, head=request.method == "HEAD")
+    status = 404 if allowed else 405
+    what = f"{request.method} {request.path[:80]!r}: {HTTPStatus(status).phrase}"
+    body = encode(ChatError("bad_request", what).as_dict())
+    return _response(status, body, {} if allowed else {"Allow": "GET, HEAD"})
+
+
+def _response(status: int, body: bytes, headers: dict[str, str], head: bool = False) -> Response:
     return Response(
         status,
         HTTPStatus(status).phrase,
         Headers({"Content-Length": str(len(body)), "Connection": "close", **headers}),
-        body,
+        b"" if head else body,
     )
