@@ -70,6 +70,7 @@ class Packet(socketio_packet.Packet):  # type: ignore[misc]
     """A Socket.IO packet; what cannot be understood becomes an event whose name is empty."""
 
     json = Utf8Json
+    packet_type: int
 
     def decode(self, encoded_packet: Any) -> int:
         """Parse a packet; never raises."""
@@ -179,6 +180,14 @@ class _InOrder(engineio.AsyncClient):  # type: ignore[misc]
 
     async def _trigger_event(self, event: str, *args: Any, run_async: bool = False) -> Any:
         return await super()._trigger_event(event, *args)
+
+    async def _send_request(
+        self, method: str, url: str, headers: Any = None, body: Any = None, timeout: float = 0
+    ) -> Any:
+        if self.ping_interval:
+            # The library would give a dead server five seconds more.
+            timeout = min(timeout, self.ping_interval + self.ping_timeout)
+        return await super()._send_request(method, url, headers, body, timeout)
 
 
 class Client(socketio.AsyncClient):  # type: ignore[misc]

@@ -108,6 +108,11 @@ async def leases(chat: Chat) -> AsyncIterator[None]:
         timer.cancel()
 
 
+def url(host: str, port: int) -> str:
+    """Where a server is."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 @asynccontextmanager
 async def serving(
     chat: Chat, routes: Iterable[web.AbstractRouteDef], pages: Pages, host: str, port: int
@@ -138,7 +143,7 @@ async def serving(
         site = web.TCPSite(runner, host, port, backlog=BACKLOG)
         await site.start()
         async with leases(chat):
-            yield f"http://{host}:{site.port}"
+            yield url(host, site.port)
     finally:
         await runner.cleanup()
 

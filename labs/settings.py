@@ -6,6 +6,7 @@ A server and a client read the same `Settings`; a *configuration* of a variant (
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from labs.errors import UsageError
@@ -46,8 +47,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-                raise UsageError(f"{name} is {value}; it cannot be negative")
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                raise UsageError(f"{name} is {value}; give a number from 0 up")
         for name in ("interval_s", "hold_s", "heartbeat_s", "timeout_s", "lease_s", "retention"):
             if not getattr(self, name):
                 raise UsageError(f"{name} is 0; give a positive number")

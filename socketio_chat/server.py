@@ -266,9 +266,9 @@ class Server:
                 self._silent[sid] = loop.call_later(wait_s, self._lose, sid)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        response = await self.sio.handle_request(request)
+        response: web.StreamResponse = await self.sio.handle_request(request)
         if isinstance(response, web.Response) and response.status == 400:
-            raise ChatError("bad_request", f"Engine.IO says: {response.text}")
+            raise ChatError("bad_request", f"not understood: {response.text}")
         return response
 
     def _hear(self, sid: str) -> None:

@@ -26,7 +26,7 @@ from labs.chat import Accepted, Batch, Chat, Cursor, Join, Joined, Leave, Positi
 from labs.chat.messages import decode, encode, encode_batch
 from labs.errors import ChatError
 from labs.pages import Pages
-from labs.serving import BACKLOG, Gate, leases, refusal_headers
+from labs.serving import BACKLOG, Gate, leases, refusal_headers, url
 
 GONE = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)  # what a client says that leaves
 
@@ -212,7 +212,7 @@ async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
         ) as server,
     ):
         try:
-            yield f"http://{host}:{server.sockets[0].getsockname()[1]}"
+            yield url(host, server.sockets[0].getsockname()[1])
         finally:
             chat.close()
             server.close(code=CloseCode.SERVICE_RESTART, reason="shutting_down: come back")

@@ -1,1 +1,0 @@
-"""What all tests share: nothing yet but this line; see `tests/need.py` for what they need."""
