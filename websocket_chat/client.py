@@ -123,8 +123,9 @@ class Client:
     async def _ask(
         self, connection: websockets.ClientConnection, event: str, command: Join | Talk
     ) -> bytes:
+        ack: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         number, acks = next(self._ids), self._acks
-        ack = acks[number] = asyncio.get_running_loop().create_future()
+        acks[number] = ack
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 up = encode({"event": event, "data": command, "id": number})
