@@ -1,0 +1,155 @@
+"""`labs bench`: measure, print the tables, write the result and the report."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from labs import variants
+from labs.bench import results
+from labs.bench.comparison import Comparison
+from labs.bench.host import find as find_variant
+from labs.bench.results import Result, Run
+from labs.bench.stats import warnings
+from labs.bench.table import caption, columns, table
+from labs.bench.workload import WORKLOADS, find
+from labs.errors import LabError, UsageError
+
+BUDGET_S = 60.0
+INTERRUPTED = 130  # the exit status of a program ended by SIGINT
+
+
+def bench(
+    names: Sequence[str] = (),
+    workloads: Sequence[str] = (),
+    seed: int = 1,
+    out: Path = Path("results"),
+    budget_s: float = BUDGET_S,
+) -> int:
+    """Measure variants under workloads, print the tables, write results; answers the status.
+
+    Nothing named means all five, under all workloads. Repeats fill `budget_s`, in seconds.
+    The status is 1 when a message met a wrong fate or a process died, 130 after Ctrl-C.
+    Raises `UsageError`.
+    """
+    begun_s, ended, status = monotonic(), "", 0
+    wanted = [find(name) for name in dict.fromkeys(workloads or WORKLOADS)]
+    chosen = _variants(names)
+    _check_folder(out)
+    with Bar() as bar:
+        comparison = Comparison(chosen, wanted, seed, budget_s, bar)
+        try:
+            asyncio.run(comparison.measure())
+        except KeyboardInterrupt:
+            ended = f"Interrupted: the {len(comparison.runs)} runs that were finished are kept."
+            status = INTERRUPTED
+        except LabError as error:
+            ended, status = str(error), 1
+    result = _result(comparison, ended, monotonic() - begun_s)
+    if not all(run.valid for run in result.runs):
+        status = status or 1
+    screen = Console()
+    _show(screen, result)
+    if result.runs:
+        _write(screen, result, out, begun_s)
+    return status
+
+
+class Bar:
+    """The progress of a comparison, on a terminal; it disappears when it is over."""
+
+    def __init__(self) -> None:
+        screen = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("runs"),
+            TimeElapsedColumn(),
+            console=screen,
+            transient=True,
+            disable=not screen.is_terminal,
+        )
+        self._task = self._progress.add_task("starting", total=0)
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def expect(self, runs: int) -> None:
+        """So many runs more will be made."""
+        self._progress.update(self._task, total=(self._progress.tasks[0].total or 0) + runs)
+
+    def doing(self, what: str) -> None:
+        """This is being done now."""
+        self._progress.update(self._task, description=what)
+
+    def made(self, run: Run) -> None:
+        """A run is finished."""
+        self._progress.advance(self._task)
+
+
+def _variants(names: Sequence[str]) -> list[str]:
+    """The names, each once; raises `UsageError` for one that cannot be had."""
+    for name in names:
+        # A registered name need not be imported here, only in its own processes.
+        if name not in variants.VARIANTS:
+            find_variant(name)
+    return list(dict.fromkeys(names or variants.FIVE))
+
+
+def _check_folder(out: Path) -> None:
+    """Raises `UsageError` now, not when everything has been measured."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: {error.strerror}; give another folder") from None
+    if not os.access(out, os.W_OK):
+        raise UsageError(f"{out} cannot be written to; give another folder")
+
+
+def _result(comparison: Comparison, ended: str, elapsed_s: float) -> Result:
+    return Result(
+        format=results.FORMAT,
+        made_at=results.now(),
+        elapsed_s=elapsed_s,
+        ended=ended,
+        seed=comparison.seed,
+        variants=comparison.names,
+        workloads=comparison.workloads,
+        machine=results.this_machine(),
+        versions=results.versions(),
+        runs=comparison.runs,
+    )
+
+
+def _show(screen: Console, result: Result) -> None:
+    for workload in result.workloads:
+        if columns(result, workload):
+            screen.print(table(result, workload))
+            for english, _ in caption(result, workload):
+                screen.print(english, style="dim", markup=False, highlight=False)
+            screen.print()
+    for said in warnings(result):
+        style = "bold red" if said == result.ended else "yellow"
+        screen.print(f"warning: {said}", style=style, markup=False, highlight=False)
+
+
+def _write(screen: Console, result: Result, out: Path, begun_s: float) -> None:
+    from labs.bench import report  # matplotlib: a second that a failed start need not cost
+
+    path = results.save(result, out)
+    page = report.write(result, path.with_suffix(".html"))
+    runs, seconds = len(result.runs), monotonic() - begun_s
+    # Not wrapped: the last line is a path to be copied.
+    screen.print(f"{runs} runs in {seconds:.0f} s", highlight=False)
+    screen.print(f"report: {page}", soft_wrap=True, markup=False, highlight=False)

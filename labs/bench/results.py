@@ -1,0 +1,177 @@
+"""Results: what was measured, where and how, as JSON that is written once and never changed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import psutil
+
+import labs
+from labs.bench.record import Outcome
+from labs.bench.workload import Workload
+from labs.errors import LabError
+from labs.wire.tap import Traffic
+
+FORMAT = 1
+PACKAGES = ("aiohttp", "websockets", "python-socketio", "python-engineio", "hdrhistogram")
+
+Kind = Literal["bytes", "latency"]
+
+
+class ServerUse(msgspec.Struct, frozen=True):
+    """What a server used: `cpu` in cores during the window, memory in bytes (RSS)."""
+
+    cpu: float
+    empty_bytes: int  # before anyone joined
+    full_bytes: int  # at the end of the window
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run of one variant under one workload: the unit of every statistic.
+
+    A `bytes` run goes through the tap and has `phases` (join, wait, steady, leave); a `latency`
+    run has no tap and was alone. `others_cpu` is the cores other programs took meanwhile.
+    """
+
+    workload: str
+    variant: str
+    kind: Kind
+    number: int
+    started_at: str
+    window_s: float  # the schedule's
+    steady_s: float  # ... and the drain's or the tail's
+    outcome: Outcome
+    server: ServerUse
+    others_cpu: float
+    log: list[str]
+    phases: dict[str, Traffic]
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing was lost, duplicated, reordered or made up."""
+        return not self.outcome.wrong
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where it was measured."""
+
+    cpu: str
+    cores: int
+    memory_bytes: int
+    system: str
+    kernel: str
+
+
+class Result(msgspec.Struct, frozen=True):
+    """Everything `labs bench` measured at one time. `ended` says why it stopped there."""
+
+    format: int
+    made_at: str
+    elapsed_s: float
+    ended: str
+    seed: int
+    variants: list[str]
+    workloads: list[Workload]
+    machine: Machine
+    versions: dict[str, str]
+    runs: list[Run]
+
+    def of(self, workload: str, variant: str, kind: Kind | None = None) -> list[Run]:
+        """The runs of one variant under one workload."""
+        return [
+            run
+            for run in self.runs
+            if (run.workload, run.variant) == (workload, variant) and kind in (None, run.kind)
+        ]
+
+
+def now() -> str:
+    """The present time, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def this_machine() -> Machine:
+    """The machine this runs on."""
+    return Machine(
+        cpu=_cpu_model(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        system=_system(),
+        kernel=f"{platform.system()} {platform.release()}",
+    )
+
+
+def versions() -> dict[str, str]:
+    """What was measured, by version."""
+    return {
+        "this project": labs.__version__,
+        "Python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def save(result: Result, folder: Path) -> Path:
+    """Write a result into a new file named by the time; answers its path.
+
+    Raises `LabError` when it cannot be written, or a file of that second exists.
+    """
+    stamp = result.made_at.replace(":", "").replace("-", "").replace("+0000", "Z")
+    path = folder / f"{stamp}.json"
+    data = msgspec.json.format(msgspec.json.encode(result), indent=1)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(data + b"\n")
+    except OSError as error:
+        raise LabError(f"{path}: {error.strerror}") from None
+    return path
+
+
+def load(path: Path) -> Result:
+    """Read a result; raises `LabError` for one of another format version, or none at all."""
+    try:
+        data = path.read_bytes()
+        found = msgspec.json.decode(data)
+        _check_format(found, path)
+        return msgspec.json.decode(data, type=Result)
+    except OSError as error:
+        raise LabError(f"{path}: {error.strerror}") from None
+    except msgspec.MsgspecError as error:
+        raise LabError(f"{path} is no result of labs bench: {error}") from None
+
+
+def _check_format(found: Any, path: Path) -> None:
+    number = found.get("format") if isinstance(found, dict) else None
+    if number is None:
+        raise LabError(f"{path} is no result of labs bench: it names no format")
+    if number != FORMAT:
+        raise LabError(
+            f"{path} has format {number}; this version reads format {FORMAT}, so measure again"
+        )
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # No /proc: the platform module knows less, but something.
+    return platform.processor() or platform.machine()
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.platform())
+    except OSError:
+        return platform.platform()

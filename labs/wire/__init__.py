@@ -1,0 +1,1 @@
+"""What passes over the wire, counted outside the variants."""
