@@ -22,13 +22,16 @@ from typing import Any
 import engineio
 import msgspec
 import socketio
-from aiohttp import web
+from aiohttp import ClientSession, WSServerHandshakeError, web
 from engineio import packet as engineio_packet
 from engineio import payload as engineio_payload
 from engineio.async_drivers import aiohttp as driver
 from socketio import packet as socketio_packet
+from socketio.exceptions import SocketIOError
 
-from labs.errors import ChatError
+from labs.errors import CODES, ChatError
+from labs.http import BROKEN as HTTP_BROKEN
+from labs.http import checked
 from labs.settings import Settings
 
 SEPARATOR = "\x1e"
@@ -111,11 +114,18 @@ def well_formed(packet: str | bytes, limit_bytes: int) -> str:
     return f'{head[0] if head else "42"}["{TOO_LARGE}"]'
 
 
+class _Mark(engineio_packet.Packet):  # type: ignore[misc]
+    TEXT = ""  # no packet is
+
+    def encode(self, b64: bool = False) -> str:
+        return self.TEXT
+
+
 class Wire(driver.WebSocket):  # type: ignore[misc]
     """Engine.IO's WebSocket, opened up: it tells when it may be written to directly.
 
     That is once the upgrade is over and everything queued before has been written: then the
-    Engine.IO session has this as its `wire`.
+    Engine.IO session has this as its `wire`, and `wired` is set.
     """
 
     def __init__(self, limit_bytes: int, handler: Any, server: Any) -> None:
@@ -125,9 +135,8 @@ class Wire(driver.WebSocket):  # type: ignore[misc]
     async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
         """Open the WebSocket and hand it to Engine.IO until it ends."""
         self.request: web.Request = environ["aiohttp.request"]
-        self.engine = self.handler.__self__
-        self.opened: asyncio.Task[None] | None = None
-        self.ended = False
+        self.engine = _opened_up(self.handler.__self__)
+        self.marked = self.ended = False
         self._sock = web.WebSocketResponse(
             max_msg_size=self.server.max_http_buffer_size, compress=False
         )
@@ -138,19 +147,22 @@ class Wire(driver.WebSocket):  # type: ignore[misc]
             self.ended = True
             # The library would answer every poll at once for ever, had there been no probe.
             self.engine.upgrading = False
-            if self.opened:
-                self.opened.cancel()
         return self._sock
 
     async def wait(self) -> str:
         """The next packet from the client; raises `OSError` at the end."""
-        if self.engine.upgraded and self.opened is None:
-            self.opened = asyncio.create_task(self._open())
+        if self.engine.upgraded and not self.marked:
+            self.marked = True
+            self.engine.queue.put_nowait(_Mark())
         return well_formed(await super().wait(), self._limit_bytes)
 
-    async def _open(self) -> None:
-        await self.engine.queue.join()
+    async def send(self, message: str) -> None:
+        """Write a packet from the queue; the mark says that all before it have been written."""
+        if message != _Mark.TEXT:
+            await super().send(message)
+            return
         self.engine.wire = self
+        self.engine.wired.set()
         if self.engine.on_wire:
             self.engine.on_wire()
 
@@ -205,6 +217,30 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         await self.eio.disconnect(abort=True)
         for task in loops:
             task.cancel()
+
+
+async def refusal(error: SocketIOError) -> ChatError | None:
+    """What the server said when it refused a connection, None if it said nothing.
+
+    Of a refused WebSocket the library keeps the status only. Two have one code; the others are
+    asked for again without the upgrade, which is refused in the same words.
+    """
+    told = error.__cause__.args[1:] if error.__cause__ else ()
+    if told and isinstance(told[0], dict):
+        return ChatError(**told[0])
+    shake = error.__cause__.__context__ if error.__cause__ else None
+    for code in ("forbidden_origin", "rate_limited"):
+        if isinstance(shake, WSServerHandshakeError) and shake.status == CODES[code].status:
+            return ChatError(code, "the server has refused the connection")
+    if isinstance(shake, WSServerHandshakeError):
+        try:
+            async with ClientSession() as http, http.get(shake.request_info.url) as response:
+                await checked(response)
+        except ChatError as told_again:
+            return told_again
+        except HTTP_BROKEN:
+            return None
+    return None
 
 
 class _Body:
@@ -287,9 +323,13 @@ def raise_packet_limit(settings: Settings) -> None:
 
 def session_of(server: socketio.AsyncServer, sid: str) -> Any:
     """The Engine.IO session under a Socket.IO one, with `wire` None until it has one."""
-    engine = server.eio.sockets[server.manager.eio_sid_from_sid(sid, ROOT)]
-    if not hasattr(engine, "wire"):
+    return _opened_up(server.eio.sockets[server.manager.eio_sid_from_sid(sid, ROOT)])
+
+
+def _opened_up(engine: Any) -> Any:
+    if not hasattr(engine, "wired"):
         engine.wire = engine.on_wire = None
+        engine.wired = asyncio.Event()
     return engine
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from labs.errors import UsageError
 
+POSITIVE = "interval_s hold_s heartbeat_s timeout_s lease_s rate_per_s retention".split()
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -49,7 +51,7 @@ class Settings:
             value = getattr(self, name)
             if isinstance(value, int | float) and not 0 <= value < math.inf:
                 raise UsageError(f"{name} is {value}; give a number from 0 up")
-        for name in ("interval_s", "hold_s", "heartbeat_s", "timeout_s", "lease_s", "retention"):
+        for name in POSITIVE:
             if not getattr(self, name):
                 raise UsageError(f"{name} is 0; give a positive number")
         if self.interval_s >= self.lease_s:

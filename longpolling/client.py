@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 
 from labs.chat import Accepted, Join, Joined, Leave, Message, Talk
-from labs.chat.messages import encode
+from labs.chat.messages import encode_command
 from labs.errors import ChatError
 from labs.http import BROKEN, checked
 from labs.inbox import Backoff, Inbox, new_key
@@ -100,7 +100,8 @@ class Client:
         return msgspec.json.decode(body, type=list[Message]) if body else []
 
     async def _post(self, path: str, command: Join | Talk | Leave) -> bytes:
-        body, headers = encode(command), {"Content-Type": "application/json"}
+        body = encode_command(command, self._settings)
+        headers = {"Content-Type": "application/json"}
         async with self._http.post(self._url + path, data=body, headers=headers) as response:
             return await checked(response)
 

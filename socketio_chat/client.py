@@ -12,7 +12,7 @@ from socketio.packet import DISCONNECT
 
 from labs import engine
 from labs.chat import Accepted, Join, Joined, Message, Talk
-from labs.chat.messages import encode
+from labs.chat.messages import encode, encode_command
 from labs.errors import ChatError
 from labs.http import refused
 from labs.inbox import Backoff, Inbox, new_key
@@ -24,24 +24,27 @@ BROKEN = (SocketIOError, OSError, msgspec.MsgspecError)
 class Connection:
     """One connection of the library; `ended` says when it is over, and why."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, settings: Settings) -> None:
         self.socket = engine.Client()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.joined = asyncio.Event()
-        self._inbox = inbox
+        self._inbox, self._settings = inbox, settings
         self.socket.on("updateMessage", self._update_message)
         self.socket.on("error", self._error)
         self.socket.on("disconnect", self._disconnect)
 
-    async def open(self, url: str, settings: Settings) -> None:
-        """Connect; raises `SocketIOError`, or `OSError` when that takes too long."""
-        async with asyncio.timeout(settings.timeout_s):
-            await self.socket.connect(
-                url,
-                socketio_path=settings.path,
-                transports=list(settings.transports),
-                wait_timeout=settings.timeout_s,
-            )
+    async def open(self, url: str) -> None:
+        """Connect; raises the `ChatError` of a refusal, `SocketIOError` or `OSError`."""
+        async with asyncio.timeout(self._settings.timeout_s):
+            try:
+                await self.socket.connect(
+                    url,
+                    socketio_path=self._settings.path,
+                    transports=list(self._settings.transports),
+                    wait_timeout=self._settings.timeout_s,
+                )
+            except SocketIOError as error:
+                raise (await engine.refusal(error)) or error from None
 
     async def _update_message(self, batch: Any) -> None:
         # The ack that says where we stand came just before, but its reader comes after us.
@@ -62,12 +65,12 @@ class Connection:
         if not self.ended.done():
             self.ended.set_exception(error)
 
-    async def leave(self, timeout_s: float) -> None:
+    async def leave(self) -> None:
         """Send the packet `disconnect`, be sure it has gone out, and end the connection."""
         if not self.ended.done():
             await self.socket.eio.send(str(DISCONNECT))
             out = asyncio.create_task(self.socket.eio.queue.join())
-            await self._either(out, timeout_s)
+            await self._either(out)
             out.cancel()
         await self.drop()
 
@@ -77,26 +80,28 @@ class Connection:
         self.end(ConnectionResetError("the connection has ended"))
         self.ended.exception()
 
-    async def ask(self, event: str, command: Join | Talk, timeout_s: float) -> bytes:
+    async def ask(self, event: str, command: Join | Talk) -> bytes:
         """Emit an event and wait for its ack; raises the `ChatError` in it."""
-        encode(command)
+        data = msgspec.json.decode(encode_command(command, self._settings))
         ack: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def acked(data: Any = None, *_: object) -> None:
             if not ack.done():
                 ack.set_result(data)
 
-        await self.socket.emit(event, msgspec.to_builtins(command), callback=acked)
-        await self._either(ack, timeout_s)
+        await self.socket.emit(event, data, callback=acked)
+        await self._either(ack)
         if not ack.done():
             raise TimeoutError(f"{event} was not answered")
         if isinstance(ack.result(), dict) and "error" in ack.result():
             raise refused(encode(ack.result()["error"]))
         return encode(ack.result())
 
-    async def _either(self, awaited: asyncio.Future[Any], timeout_s: float) -> None:
+    async def _either(self, awaited: asyncio.Future[Any]) -> None:
         await asyncio.wait(
-            {awaited, self.ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            {awaited, self.ended},
+            timeout=self._settings.timeout_s,
+            return_when=asyncio.FIRST_COMPLETED,
         )
 
 
@@ -133,8 +138,7 @@ class Client:
         while True:
             try:
                 connection = await self._entered()
-                talk = Talk(text, key)
-                body = await connection.ask("sendMessage", talk, self._settings.timeout_s)
+                body = await connection.ask("sendMessage", Talk(text, key))
                 return msgspec.json.decode(body, type=Accepted).offset
             except (ChatError, *BROKEN) as error:
                 await backoff.after(error)
@@ -149,7 +153,7 @@ class Client:
         for task in self._tasks:
             task.cancel()
         if self._connection:
-            await self._connection.leave(self._settings.timeout_s)
+            await self._connection.leave()
         self._inbox.end()
 
     async def _follow(self) -> None:
@@ -170,10 +174,10 @@ class Client:
     async def _join(self, command: Join) -> Joined:
         if self._connection:
             await self._connection.drop()
-        self._connection = connection = Connection(self._inbox)
+        self._connection = connection = Connection(self._inbox, self._settings)
         try:
-            await connection.open(self._url, self._settings)
-            body = await connection.ask("newUserConnect", command, self._settings.timeout_s)
+            await connection.open(self._url)
+            body = await connection.ask("newUserConnect", command)
             self._joined = msgspec.json.decode(body, type=Joined)
         except BaseException:
             await connection.drop()

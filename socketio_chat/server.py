@@ -27,6 +27,8 @@ from labs.errors import ChatError
 from labs.pages import VENDOR, Pages, read
 from labs.serving import serving
 
+NO_TAGS = str.maketrans("<>", "＜＞")  # a page of the lesson may put a name into its HTML
+
 
 def frame(batch: Batch) -> bytes:
     """One event in a packet, in a text frame: what an open WebSocket takes."""
@@ -64,10 +66,11 @@ def _lesson_packets(batch: Batch) -> list[bytes]:
 
 
 def _in_the_lesson(message: Message) -> dict[str, str]:
+    name = message.name.translate(NO_TAGS)
     if message.kind == "talk":
-        return {"name": message.name, "message": message.text}
+        return {"name": name, "message": message.text}
     verb = "접속했습니다" if message.kind == "join" else "퇴장했습니다"
-    return {"name": SERVER_NAME, "message": f"{message.name}님이 {verb}."}
+    return {"name": SERVER_NAME, "message": f"{name}님이 {verb}."}
 
 
 class Pipe:
@@ -76,13 +79,14 @@ class Pipe:
     def __init__(self, sio: socketio.AsyncServer, sid: str, drain_s: float) -> None:
         self._sio, self._sid, self._drain_s = sio, sid, drain_s
         self.session = engine.session_of(sio, sid)
-        self._ending: asyncio.Task[None] | None = None
+        self.ending: asyncio.Task[None] | None = None
 
     def full(self) -> bool:
         """Whether the client reads too slowly, or is no longer there."""
         if self.session.wire:
             return bool(self.session.wire.paused)
-        return bool(self.session.closed or not self.session.queue.empty())
+        # During the upgrade nothing is queued: it would be overtaken by what is written after it.
+        return bool(self.session.closed or self.session.upgraded or not self.session.queue.empty())
 
     def write(self, data: bytes) -> None:
         """Send frames, or queue packets."""
@@ -94,31 +98,41 @@ class Pipe:
 
     async def drain(self) -> None:
         """Wait until the client has read."""
-        if self.session.closed:
+        if self.ending or self.session.closed:
             raise ConnectionError("this connection has ended")
         if self.session.wire:
             await self.session.wire.drain()
+        elif self.session.upgraded:
+            await self.session.wired.wait()
         else:
+            await self.session.queue.join()
+
+    async def settle(self) -> None:
+        """Wait until what is queued by now cannot be overtaken."""
+        if self.session.upgraded:
+            await self.session.wired.wait()
             await self.session.queue.join()
 
     def close(self, error: ChatError) -> None:
         """Send an error event and end the connection."""
-        if self._ending is None:
-            self._ending = asyncio.get_running_loop().create_task(self._end(error))
+        if self.ending is None:
+            self.ending = asyncio.get_running_loop().create_task(self._end(error))
 
     async def _end(self, error: ChatError) -> None:
-        wire, reason = self.session.wire, self._sio.reason.SERVER_DISCONNECT
+        wire = self.session.wire
         await self._sio.emit("error", error.as_dict(), to=self._sid)
-        if wire is None:
-            await self.session.close(wait=False, reason=reason)
-            return
         try:
             async with asyncio.timeout(self._drain_s):
+                # The official client overlooks an event that comes in one payload with the end.
                 await self.session.queue.join()
-                await wire.close()
+                if wire:
+                    await wire.close()
         except TimeoutError:
-            if wire.request.transport:
+            if wire and wire.request.transport:
                 wire.request.transport.abort()
+        if wire is None:
+            reason = self._sio.reason.SERVER_DISCONNECT
+            await self.session.close(wait=False, reason=reason)
 
 
 class Conversation:
@@ -167,8 +181,7 @@ class Conversation:
 
     async def _follow(self, joined: Joined) -> None:
         # The ack is in Engine.IO's queue by now; no batch may overtake it.
-        if self.pipe.session.wire:
-            await self.pipe.session.queue.join()
+        await self.pipe.settle()
         if self.session is None or (self._cursor and self.session.cursor is self._cursor):
             return
         queued, direct = (lesson_payload, lesson_frame) if self.lesson else (payload, frame)
@@ -307,8 +320,10 @@ class Server:
     async def close(self) -> None:
         """Tell everyone to return, those who have not joined too."""
         stopping = ChatError("shutting_down", "the server is stopping; come back in a moment")
-        for conversation in self._conversations.values():
-            conversation.pipe.close(stopping)
+        pipes = [conversation.pipe for conversation in self._conversations.values()]
+        for pipe in pipes:
+            pipe.close(stopping)
+        await asyncio.gather(*(pipe.ending for pipe in pipes if pipe.ending))
         await self.sio.shutdown()
 
 

@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 
 from labs.chat import Accepted, Join, Joined, Leave, Message, Talk
-from labs.chat.messages import encode
+from labs.chat.messages import encode_command
 from labs.errors import ChatError
 from labs.http import BROKEN, checked, refused
 from labs.inbox import Backoff, Inbox, new_key
@@ -176,7 +176,8 @@ class Client:
             raise refused(event.data)
 
     async def _post(self, path: str, command: Join | Talk | Leave) -> bytes:
-        body, headers = encode(command), {"Content-Type": "application/json"}
+        body = encode_command(command, self._settings)
+        headers = {"Content-Type": "application/json"}
         async with self._http.post(self._url + path, data=body, headers=headers) as response:
             return await checked(response)
 

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.protocol import State
 
 from labs.chat import Accepted, Join, Joined, Message, Talk
-from labs.chat.messages import encode
+from labs.chat.messages import encode, encode_command
 from labs.errors import ChatError, from_close
 from labs.http import refused
 from labs.inbox import Backoff, Inbox, new_key
@@ -124,11 +124,12 @@ class Client:
         self, connection: websockets.ClientConnection, event: str, command: Join | Talk
     ) -> bytes:
         ack: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        data = msgspec.Raw(encode_command(command, self._settings))
         number, acks = next(self._ids), self._acks
         acks[number] = ack
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                up = encode({"event": event, "data": command, "id": number})
+                up = encode({"event": event, "data": data, "id": number})
                 await connection.send(up.decode())
                 return await ack
         finally:

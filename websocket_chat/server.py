@@ -230,9 +230,10 @@ def _page(pages: Pages, request: Request) -> Response:
 
 
 def _response(status: int, body: bytes, headers: dict[str, str], head: bool = False) -> Response:
-    return Response(
-        status,
-        HTTPStatus(status).phrase,
-        Headers({"Content-Length": str(len(body)), "Connection": "close", **headers}),
-        b"" if head else body,
-    )
+    every = {
+        "Content-Type": "application/json; charset=utf-8",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    phrase = HTTPStatus(status).phrase
+    return Response(status, phrase, Headers({**every, **headers}), b"" if head else body)

@@ -92,8 +92,8 @@ class Delivery:
         else:
             self._soon(self._window_ms / 1_000)
 
-    def flush(self) -> None:
-        """Move every cursor that is behind and can be written to."""
+    def flush(self) -> bool:
+        """Move every cursor that is behind and can be written to; answers whether any was."""
         self._scheduled = None
         groups: defaultdict[tuple[int, Frame, int | None], list[Cursor]] = defaultdict(list)
         for cursor in self._cursors:
@@ -104,10 +104,11 @@ class Delivery:
             else:
                 groups[cursor.offset, cursor.frame, cursor.limit].append(cursor)
         for (offset, frame, limit), cursors in groups.items():
-            self._move(cursors, self._log.read(offset, limit), frame)
+            self._move(cursors, self._log.read(offset, limit), frame, limit)
+        return bool(groups)
 
-    def _move(self, cursors: list[Cursor], batch: Batch, frame: Frame) -> None:
-        frames = [frame(piece) for piece in self._pieces(batch)]
+    def _move(self, cursors: list[Cursor], batch: Batch, frame: Frame, limit: int | None) -> None:
+        frames = [frame(piece) for piece in self._pieces(batch, limit)]
         end = batch.end.offset
         for cursor in cursors:
             for data in frames:
@@ -116,8 +117,9 @@ class Delivery:
         if end < self._log.head:
             self._soon(0)
 
-    def _pieces(self, batch: Batch) -> list[Batch]:
-        if self._window_ms is not None:
+    def _pieces(self, batch: Batch, limit: int | None) -> list[Batch]:
+        # Who takes all there is takes it once, coalesced or not: a poll has one answer.
+        if self._window_ms is not None or limit is None:
             return [batch]
         return [Batch(batch.epoch, [message]) for message in batch.messages]
 

@@ -20,6 +20,9 @@ T = TypeVar("T")
 SERVER_NAME = "SERVER"
 """The name the original lesson's pages show for join and leave lines; nobody may bear it."""
 
+ENVELOPE_BYTES = 1_024
+"""More than any transport puts around a command."""
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One entry of a room's log, at `offset` 1, 2, 3 ...; `at_ms` is Unix time.
@@ -125,6 +128,18 @@ def encode(value: Any) -> bytes:
         return msgspec.json.encode(value)
     except UnicodeEncodeError as error:
         raise ChatError("bad_request", f"not Unicode text: {error.reason}") from None
+
+
+def encode_command(command: Join | Talk | Leave, settings: Settings) -> bytes:
+    """A command as a client sends it, as JSON; raises `bad_request` for what is not Unicode.
+
+    Raises `too_large` for what no server hears out: it would end this connection, and the next
+    one on which it was tried again.
+    """
+    raw = encode(command)
+    if len(raw) + ENVELOPE_BYTES > settings.hard_bytes:
+        _check_size(len(raw), settings.body_bytes)
+    return raw
 
 
 def encode_batch(batch: Batch) -> bytes:

@@ -130,8 +130,9 @@ class Room:
                     session.cursor = None
 
     def close(self, error: ChatError) -> None:
-        """Flush what is left, then close every connection with this error."""
-        self.delivery.flush()
+        """Hand out all that connections can take, then close every one with this error."""
+        while self.delivery.flush():
+            pass
         for session in self.presence:
             if session.cursor:
                 session.cursor.sink.close(error)
