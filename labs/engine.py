@@ -115,6 +115,8 @@ def well_formed(packet: str | bytes, limit_bytes: int) -> str:
 
 
 class _Mark(engineio_packet.Packet):  # type: ignore[misc]
+    """The end of what was queued before the upgrade."""
+
     TEXT = ""  # no packet is
 
     def encode(self, b64: bool = False) -> str:

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 
 from labs.errors import UsageError
 
-POSITIVE = "interval_s hold_s heartbeat_s timeout_s lease_s rate_per_s retention".split()
+POSITIVE = (
+    "interval_s",
+    "hold_s",
+    "heartbeat_s",
+    "timeout_s",
+    "lease_s",
+    "rate_per_s",
+    "retention",
+)
 
 
 @dataclass(frozen=True, slots=True)

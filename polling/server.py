@@ -67,6 +67,6 @@ def serve(chat: Chat, host: str, port: int) -> AbstractAsyncContextManager[str]:
         web.post("/newUserConnect", server.new_user_connect),
         web.post("/sendMessage", server.send_message),
         web.post("/disconnect", server.disconnect),
-        web.get("/updateMessage", server.update_message),
+        web.get("/updateMessage", server.update_message, allow_head=False),
     ]
     return serving(chat, routes, Pages(__file__, chat.settings), host, port)

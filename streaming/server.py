@@ -14,7 +14,7 @@ import socket
 from contextlib import AbstractAsyncContextManager, suppress
 from time import monotonic
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from labs.chat import Batch, Chat, Join, Leave, Position, Talk
 from labs.chat.messages import encode, encode_batch
@@ -126,6 +126,8 @@ class Server:
 
     async def update_message(self, request: web.Request) -> web.StreamResponse:
         """A person asks once: whatever comes, as it comes, until the stream is recycled."""
+        if request.version < HttpVersion11:
+            raise ChatError("bad_request", "an event stream comes in chunks; ask with HTTP/1.1")
         session = self.chat.session(request.query.get("session"))
         since = Position.parse(
             request.headers.get("Last-Event-ID") or request.query.get("since", "")
@@ -157,6 +159,6 @@ def serve(chat: Chat, host: str, port: int) -> AbstractAsyncContextManager[str]:
         web.post("/newUserConnect", server.new_user_connect),
         web.post("/sendMessage", server.send_message),
         web.post("/disconnect", server.disconnect),
-        web.get("/updateMessage", server.update_message),
+        web.get("/updateMessage", server.update_message, allow_head=False),
     ]
     return serving(chat, routes, Pages(__file__, chat.settings), host, port)

@@ -28,7 +28,8 @@ from labs.errors import ChatError
 from labs.pages import Pages
 from labs.serving import BACKLOG, Gate, leases, refusal_headers, url
 
-GONE = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)  # what a client says that leaves
+# What a client says that leaves; a page that gives no code to close() says the last.
+GONE = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD)
 
 
 def frame(batch: Batch) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import strategies as st
@@ -319,14 +320,15 @@ class Deliveries(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "loop"):
             return
-        self.do(lambda: [sink.go_on() for _, sink, _ in self.open])
+        for _, sink, _ in self.open:
+            self.do(sink.go_on)
         self.settle()
         head = self.hall.log.head
         for cursor, sink, start in self.open:
             if not sink.lost:
                 assert cursor.offset == head
                 self.assert_complete(sink, start)
-            self.do(lambda cursor=cursor: self.hall.delivery.discard(cursor))
+            self.do(partial(self.hall.delivery.discard, cursor))
         self.settle()
         assert not asyncio.all_tasks(self.loop)
         self.loop.close()
