@@ -1,11 +1,11 @@
 """The one place that reaches into python-engineio and python-socketio.
 
-Both libraries do what Socket.IO asks for; four things they keep inside. A chat that delivers
-fast must write a frame that is made once to many WebSockets (`Wire`). A chat that answers every
-mistake with a code must see packets the libraries cannot parse (`Packet`, `well_formed`), and
-must know which events ask for an ack (`Server`).
-Korean should go over the wire as UTF-8, not as six ASCII characters a letter (`Packet.json`).
-And a client that takes messages in order must be given them one after another (`Client`).
+Both libraries do what Socket.IO asks for; what they keep inside is what a chat like this needs.
+To deliver fast it must write a frame that is made once to many WebSockets (`Wire`). To answer
+every mistake with a code it must see packets the libraries cannot parse (`Packet`,
+`well_formed`), and know which events ask for an ack (`Server`). Korean should go over the wire
+as UTF-8, not as six ASCII characters a letter (`Packet.json`). And a client that takes messages
+in order must be given them one after another (`Client`).
 `tests/labs/test_engine.py` fails when a library's inside changes.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 import engineio
 import msgspec
 import socketio
-from aiohttp import ClientSession, WSServerHandshakeError, web
+from aiohttp import ClientError, ClientResponse, ClientSession, WSServerHandshakeError, web
 from engineio import packet as engineio_packet
 from engineio import payload as engineio_payload
 from engineio.async_drivers import aiohttp as driver
@@ -201,7 +201,14 @@ class _InOrder(engineio.AsyncClient):  # type: ignore[misc]
         if self.ping_interval:
             # The library would give a dead server five seconds more.
             timeout = min(timeout, self.ping_interval + self.ping_timeout)
-        return await super()._send_request(method, url, headers, body, timeout)
+        response = await super()._send_request(method, url, headers, body, timeout)
+        if isinstance(response, ClientResponse):
+            # It would leave a refusal unread, and not survive an answer that breaks off.
+            try:
+                await response.read()
+            except (ClientError, TimeoutError) as error:
+                return str(error)
+        return response
 
 
 class Client(socketio.AsyncClient):  # type: ignore[misc]

@@ -34,7 +34,11 @@ class Client(Protocol):
         """Join the room of the settings. Raises `ChatError`, or `OSError` if nobody answers."""
 
     async def send(self, text: str, key: str | None = None) -> int:
-        """Say something, however often that takes; answers its offset. Raises `ChatError`."""
+        """Say something, however often that takes; answers its offset. Raises `ChatError`.
+
+        Whoever sends must also read `messages`: where answers come down behind messages, they
+        wait while a thousand of those wait.
+        """
 
     def messages(self) -> AsyncIterator[Message]:
         """Everything said from the client's place on, once each, in order, gaps included.

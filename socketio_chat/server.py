@@ -156,6 +156,8 @@ class Conversation:
         session, joined = self.chat.join(join)
         if session is not self.session or join.since is not None:
             self._following.close()
+        if self.session and self.session is not session and self.session.cursor is None:
+            self.session.room.leave(self.session)
         if self.session is None:
             self.lesson = bare
         self.session = session

@@ -95,7 +95,7 @@ class Client:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def connect(self, name: str, since: int | str | None = None) -> Joined:
-        """Join, then poll until closed."""
+        """Join, then read the stream until closed."""
         timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
         self._http = aiohttp.ClientSession(timeout=timeout)
         self.state = "connecting"
@@ -122,11 +122,11 @@ class Client:
                 await backoff.after(error)
 
     def messages(self) -> AsyncIterator[Message]:
-        """What the polls bring."""
+        """What the events bring."""
         return self._inbox.messages()
 
     async def close(self) -> None:
-        """Leave, and stop polling."""
+        """Leave, and end the stream."""
         # Whom the server has ended has nothing to leave: the session may be another's by now.
         leave = Leave(self._joined.session) if self._joined and self.state != "closed" else None
         self.state = "closed"

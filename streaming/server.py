@@ -127,7 +127,9 @@ class Server:
     async def update_message(self, request: web.Request) -> web.StreamResponse:
         """A person asks once: whatever comes, as it comes, until the stream is recycled."""
         if request.version < HttpVersion11:
-            raise ChatError("bad_request", "an event stream comes in chunks; ask with HTTP/1.1")
+            raise ChatError(
+                "bad_request", "ask with HTTP/1.1 for an event stream (nginx: proxy_http_version)"
+            )
         session = self.chat.session(request.query.get("session"))
         since = Position.parse(
             request.headers.get("Last-Event-ID") or request.query.get("since", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from weakref import WeakValueDictionary
 
 from labs.chat.messages import Join, Joined, clean_name
@@ -32,19 +32,33 @@ class Chat:
 
     def join(self, command: Join) -> tuple[Session, Joined]:
         """`newUserConnect`: see `Room.join`; also raises `shutting_down`."""
-        self._check_open()
-        room = self._room(command.room or self.settings.room)
+        self.check_open()
+        clean_name(command.name, self.settings)  # before a room is made for it
+        known = self._sessions.get(command.session or "")
+        home = known.room.name if known and known.live else self.settings.room
+        room = self._room(command.room or home)
+        if known and known.live and known.room is not room:
+            command.session = None  # it is somebody in its own room, and nobody here
         session, joined = room.join(command, self.quiet_s)
         self._sessions[session.token] = session
         return session, joined
 
     def session(self, token: str | None) -> Session:
         """The live session with this token; raises `unknown_session` or `shutting_down`."""
-        self._check_open()
+        self.check_open()
+        return self.find(token)
+
+    def find(self, token: str | None) -> Session:
+        """The same while the server is stopping, for a client that fetches what is left."""
         session = self._sessions.get(token or "")
         if session is None or not session.live:
             raise ChatError("unknown_session", "no such session here; join again")
         return session
+
+    def present(self) -> Iterator[Session]:
+        """Every live session."""
+        for room in self._rooms.values():
+            yield from room.presence
 
     def expire(self) -> float:
         """End the leases that are over; answers the seconds until the next may be."""
@@ -71,6 +85,7 @@ class Chat:
             raise ChatError("room_full", "there are too many rooms; join one that exists")
         del self._rooms[empty]
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises `shutting_down` once the server is stopping."""
         if self.closing:
             raise ChatError("shutting_down", "the server is stopping; come back in a moment")

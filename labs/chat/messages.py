@@ -172,9 +172,9 @@ def clean_name(name: str, settings: Settings) -> str:
         raise ChatError(
             "bad_name", f"a name has 1 to {settings.name_chars} characters, this one {len(name)}"
         )
-    if any(unicodedata.category(c) in _UNSEEN or c in _BIDI for c in name):
-        raise ChatError("bad_name", "a name has no control characters; leave them out")
-    if name.casefold() == SERVER_NAME.casefold():
+    if any(unicodedata.category(c) in _UNSEEN or c in _BLANK for c in name):
+        raise ChatError("bad_name", "a name has no characters that cannot be seen; leave them out")
+    if unicodedata.normalize("NFKC", name).casefold() == SERVER_NAME.casefold():
         raise ChatError("bad_name", f"{name} is the server's own name; choose another")
     return name
 
@@ -199,9 +199,9 @@ def check_key(key: str | None) -> str | None:
     return key
 
 
-# Characters that would hide in a name, or turn the direction of what stands beside it.
-_UNSEEN = frozenset(("Cc", "Cs", "Zl", "Zp"))
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Characters that would hide in a name, or turn the direction of what stands beside it (Cf).
+_UNSEEN = frozenset(("Cc", "Cf", "Cn", "Cs", "Zl", "Zp"))
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # fillers: letters by category, blank to see
 
 
 def _check_size(size: int, limit_bytes: int) -> None:

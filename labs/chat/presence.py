@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +14,20 @@ if TYPE_CHECKING:
     from labs.chat.delivery import Cursor
     from labs.chat.room import Room
 
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")  # what secrets.token_urlsafe(16) makes
+
 
 class Session:
     """One person in one room, known to the server by an unguessable token.
 
-    `joined` is the offset of its join. A lease runs from the last `touch`, except while a
+    A `token` that a client brings, of a server that was here before, is kept: the answer to its
+    join may be lost, and then it must be the same person who asks again. `joined` is the offset
+    of its join. A lease runs from the last `touch`, except while a
     connection is held open for the session: then presence needs no proof.
     """
 
-    def __init__(self, room: Room, name: str, now_s: float) -> None:
-        self.token = secrets.token_urlsafe(16)
+    def __init__(self, room: Room, name: str, now_s: float, token: str | None = None) -> None:
+        self.token = token if token and _TOKEN.fullmatch(token) else secrets.token_urlsafe(16)
         self.room = room
         self.name = name
         self.joined = 0

@@ -120,6 +120,8 @@ class Room:
                 ChatError("replaced", "another connection of this session has taken over")
             )
         cursor = session.cursor = Cursor(self.log.locate(position), frame, sink, limit)
+        if not session.live:
+            sink.close(ChatError("unknown_session", "the session has ended; join again"))
         with session.hold():
             self.delivery.add(cursor)
             try:
@@ -143,7 +145,7 @@ class Room:
             return session
         if len(self.presence) >= self.settings.sessions:
             raise ChatError("room_full", f"{self.name} is full; try another room, or later")
-        return self.presence.gone(token or "") or Session(self, name, self.clock())
+        return self.presence.gone(token or "") or Session(self, name, self.clock(), token)
 
     def _admit(self, session: Session, name: str) -> None:
         former = session.name if session.live else ""

@@ -102,15 +102,13 @@ class Line:
         task = asyncio.create_task(self._take(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            if not self.refusing:
-                # When the server is not there, the client learns it by the reset below.
-                with suppress(OSError):
-                    await self._relay(reader, writer)
-        finally:
-            writer.transport.abort()
+        if not self.refusing:
+            # When the server is not there, the client learns it by the reset.
+            with suppress(OSError):
+                await self._relay(reader, writer)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await self._dial()

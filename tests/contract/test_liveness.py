@@ -14,9 +14,9 @@ async def test_S10_7_the_client_notices_a_dead_server() -> None:
     """Its connections are dead, but open; it makes new ones and misses nothing."""
 
     async def scenario(town: Town) -> None:
-        await town.open(hold_s=0.3, heartbeat_s=0.3, timeout_s=0.3)
+        await town.open(hold_s=0.5, heartbeat_s=0.5)
         line = await town.line()
-        alice, bob = await town.person("alice"), await town.person("bob", line)
+        alice, bob = await town.person("alice"), await town.person("bob", line, timeout_s=2.0)
         await alice.say("before")
         await bob.hears("before")
         line.freeze()

@@ -103,10 +103,10 @@ async def test_S4_2_also_when_the_answer_never_comes() -> None:
     """A timeout is indefinite: the line is still there, and dead."""
 
     async def scenario(town: Town) -> None:
-        await town.open(heartbeat_s=0.3, timeout_s=0.3)
+        await town.open(heartbeat_s=0.5)
         line = await town.line()
         witness = await town.person("witness")
-        alice = await town.person("alice", line)
+        alice = await town.person("alice", line, timeout_s=2.0)
         line.hold()
         sending = asyncio.create_task(alice.say("once"))
         await witness.hears("once")

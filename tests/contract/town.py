@@ -194,9 +194,11 @@ class Town:
         return line
 
     def stranger(self, name: str, line: Line | None = None, **changes: object) -> Person:
-        """Somebody who has not joined yet."""
+        """Somebody who has not joined yet; patient, unless the test says otherwise."""
         url = line.url if line else self.server.url
-        return Person(self.variant, url, self.settings.but(**changes), name)
+        timeout_s = max(self.settings.timeout_s, QUICK.timeout_s)
+        settings = self.settings.but(**{"timeout_s": timeout_s, **changes})
+        return Person(self.variant, url, settings, name)
 
     async def person(
         self,

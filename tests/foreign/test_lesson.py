@@ -39,7 +39,8 @@ async def test_S10_6_the_flow(serve: Serve, run: Run, arrive: Arrive, transports
     await alice.tell("click", "안녕 <b>여러분</b>")
     await alice.shows("chat", "alice: 안녕 <b>여러분</b>")
     await bob.tell("click", "응")
-    await alice.shows("chat", "밥: 응")
+    for page in (alice, bob):
+        await page.shows("chat", "밥: 응")
     await bob.tell("close")
     await alice.shows("info", went("밥"))
     assert window(alice) == [
@@ -178,6 +179,7 @@ async def test_S10_6_S9_3_careless_pages(
             expected.append(code)
     await page.tell("click", "at last")
     await page.shows("chat", "alice: at last")
+    await page.shows("error", times=len(expected))
     assert [error["code"] for error in page.all("error")] == expected
     await carol.hears("at last")
     assert [(one.kind, one.name, one.text) for one in carol.seen[1:]] == [

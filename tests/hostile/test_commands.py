@@ -73,6 +73,8 @@ JOINS = {
 TALKS = {
     "bad_request": {
         "no text": b'{"session": "$SESSION"}',
+        "an array for a session": b'{"session": [], "text": "hi"}',
+        "a number for a session": b'{"session": 5, "text": "hi"}',
         "null for a text": b'{"session": "$SESSION", "text": null}',
         "a number for a text": b'{"session": "$SESSION", "text": 5}',
         "an array for a text": b'{"session": "$SESSION", "text": ["hi"]}',
@@ -134,6 +136,22 @@ async def test_S9_unknown_session(site: Site, attacker: Attacker, session: bytes
     data = b'{"session":%b,"text":"hi"}' % session
     assert await attacker.say("sendMessage", data) == "unknown_session"
     assert await attacker.join(site.name())
+
+
+@pytest.mark.parametrize(
+    "site", ["polling", "longpolling", "streaming", "websocket"], indirect=True, scope="module"
+)
+@pytest.mark.parametrize("what", [what for what in BROKEN if "UTF-8" not in what])
+async def test_S6_S9_bad_goodbyes(site: Site, attacker: Attacker, what: str) -> None:
+    """S6, S9: a goodbye that is none ends no session; Socket.IO has a packet for it instead."""
+    session = (await attacker.join(site.name())).encode()
+    expected = "too_large" if what == "100,000 brackets" else "bad_request"
+    assert await attacker.say("disconnect", BROKEN[what]) == expected
+    talk = b'{"session":"%b","text":"hi"}' % session
+    assert await attacker.say("sendMessage", talk) == OK
+    assert await attacker.say("disconnect", b'{"session":"%b"}' % session) == OK
+    for event in ("disconnect", "sendMessage"):
+        assert await attacker.say(event, talk) == "unknown_session"
 
 
 @pytest.mark.parametrize("event", ["newUserConnect", "sendMessage"])

@@ -26,6 +26,7 @@ from tests.labs.properties import PROPERTY
 SETTINGS = Settings()
 SMILE = "\U0001f642"
 CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
+BLANK = list("\u115f\u1160\u2800\u3164\uffa0")
 BIDI = list("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -70,6 +71,8 @@ def test_S8_1_a_name_is_in_nfc_and_trimmed(given_name: str, name: str) -> None:
         "\ud800",
         *(f"a{control}b" for control in CONTROLS),
         *(f"a{control}b" for control in BIDI),
+        *BLANK,
+        *("\u200b", "SERVER\u200b", "SERVER\u00ad", "alice\u200d", "ＳＥＲＶＥＲ"),
     ],
 )
 def test_S8_1_what_is_no_name(name: str) -> None:
@@ -82,8 +85,9 @@ def test_S8_1_what_is_no_name(name: str) -> None:
 @given(st.text(max_size=40))
 def test_S8_1_a_name_is_refused_or_clean(text: str) -> None:
     name = unicodedata.normalize("NFC", text).strip()
-    hidden = {"Cc", "Cs", "Zl", "Zp"} & {unicodedata.category(one) for one in name}
-    if not 1 <= len(name) <= 32 or hidden or set(name) & set(BIDI) or name.upper() == "SERVER":
+    hidden = {"Cc", "Cf", "Cn", "Cs", "Zl", "Zp"} & {unicodedata.category(one) for one in name}
+    blank = set(name) & set(BLANK)
+    if not 1 <= len(name) <= 32 or hidden or blank or name.upper() == "SERVER":
         with pytest.raises(ChatError, match="name"):
             clean_name(text, SETTINGS)
     else:

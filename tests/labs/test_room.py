@@ -225,6 +225,36 @@ def test_S1_3_a_token_of_one_room_is_nothing_in_another() -> None:
     assert chat.session(session.token) is session
 
 
+def test_S2_5_a_rename_that_names_no_room_stays_in_the_sessions_own() -> None:
+    chat = Chat()
+    session, _ = chat.join(Join("alice", room="there"))
+    again, joined = chat.join(Join("alicia", session=session.token))
+    assert again is session
+    assert (joined.room, joined.present) == ("there", ["alicia"])
+
+
+def test_S5_4_a_token_of_a_server_that_was_here_before_is_kept() -> None:
+    _, joined = Chat().join(Join("alice"))
+    chat = Chat()
+    for _ in range(2):  # the answer to the first was lost
+        _, again = chat.join(Join("alice", session=joined.session))
+        assert (again.session, again.present, again.head) == (joined.session, ["alice"], 1)
+
+
+@pytest.mark.parametrize("token", ["x", "", "x" * 21, "x" * 23, "가" * 22, "!" * 22])
+def test_S2_a_token_that_is_none_of_ours_is_not_kept(token: str) -> None:
+    assert Chat().join(Join("alice", session=token))[1].session != token
+
+
+def test_S8_6_a_refused_join_makes_no_room_and_evicts_none() -> None:
+    chat = Chat(Settings().but(rooms=1))
+    session, before = chat.join(Join("alice", room="first"))
+    session.room.leave(session)
+    with pytest.raises(ChatError):
+        chat.join(Join("SERVER", room="second"))
+    assert chat.join(Join("alice", room="first"))[1].epoch == before.epoch
+
+
 def test_S8_1_a_rooms_name_is_cleaned_too() -> None:
     chat = Chat()
     _, joined = chat.join(Join("alice", room="  살롱 "))
@@ -253,7 +283,7 @@ def test_S8_6_an_empty_room_makes_way_and_takes_its_log_with_it() -> None:
     third.room.leave(third)
     _, after = chat.join(Join("alice", room="first", since=before.since, session=first.token))
     assert after.epoch != before.epoch
-    assert after.session != before.session
+    assert after.session == before.session  # S5.4
 
 
 @pytest.mark.parametrize("since", ["x", -1, "a:b", ""])
