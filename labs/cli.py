@@ -86,6 +86,9 @@ def run(
     no_coalesce: Annotated[
         bool, typer.Option("--no-coalesce", help="Send each message by itself, at once.")
     ] = False,
+    page: Annotated[
+        str, typer.Option(help="A folder with a page of your own, in place of ours.")
+    ] = DEFAULT.page,
 ) -> None:
     """Serve the chat over one transport, or over all five, until Ctrl-C."""
     from labs import running
@@ -99,6 +102,7 @@ def run(
         path=path,
         transports=_split(transports),
         coalesce_ms=None if no_coalesce else DEFAULT.coalesce_ms,
+        page=page,
     )
     variants = [load(one) for one in (FIVE if name == "all" else (name,))]
     asyncio.run(running.run(variants, settings, host, port, _announce))
@@ -112,6 +116,9 @@ def chat(
         str | None, typer.Option("--name", help="Who you are; asked for if left out.")
     ] = None,
     room: Room = DEFAULT.room,
+    interval_s: Annotated[
+        float, seconds("--interval", "polling: from one poll to the next")
+    ] = DEFAULT.interval_s,
     path: EnginePath = DEFAULT.path,
     transports: Transports = TRANSPORTS,
 ) -> None:
@@ -122,7 +129,7 @@ def chat(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"url is {url!r}; give one like http://127.0.0.1:{PORT}")
-    settings = _settings(room=room, path=path, transports=_split(transports))
+    settings = _settings(room=room, interval_s=interval_s, path=path, transports=_split(transports))
     variant, words = load(name), spoken()
     nick = nick or _ask(words.ask_name)
 

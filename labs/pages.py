@@ -6,6 +6,7 @@ import mimetypes
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 
@@ -33,6 +34,7 @@ class Pages:
 
     def __init__(self, server_file: str, settings: Settings) -> None:
         self._folder = Path(server_file).parent
+        self._page = Path(settings.page).resolve() if settings.page else None
         self._shown = {
             "variant": self._folder.name.removesuffix("_chat"),
             "room": settings.room,
@@ -46,6 +48,8 @@ class Pages:
 
     def find(self, path: str) -> Asset | None:
         """The file at a URL path, None if there is none."""
+        if self._page:
+            return _own(self._page, path)
         if path == "/":
             return read(WEB / "index.html")
         if path == "/client.js":
@@ -58,6 +62,17 @@ class Pages:
         return None
 
 
+def _own(page: Path, path: str) -> Asset | None:
+    # Somebody's own page may have scripts in it, so our security policy is not for it.
+    name = unquote(path).lstrip("/") or "index.html"
+    if "\0" in name:
+        return None
+    file = page.joinpath(name).resolve()
+    if not file.is_relative_to(page) or not file.is_file():
+        return None
+    return Asset(file.read_bytes(), {"Content-Type": _type(file), "Cache-Control": "no-cache"})
+
+
 @cache
 def _names() -> frozenset[str]:
     return frozenset(file.name for file in WEB.iterdir() if file.is_file())
@@ -65,8 +80,12 @@ def _names() -> frozenset[str]:
 
 def read(file: Path) -> Asset:
     """A file with its headers; raises `OSError` if it is not there."""
+    return Asset(file.read_bytes(), _headers(_type(file)))
+
+
+def _type(file: Path) -> str:
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    return Asset(file.read_bytes(), _headers(f"{kind}; charset=utf-8"))
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
 def _headers(content_type: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from labs.errors import UsageError
 
@@ -53,6 +54,7 @@ class Settings:
     stall_s: float = 15.0  # a connection that takes nothing for this long is a slow consumer
     drain_s: float = 5.0  # how long a stopping server waits for its clients to go
     allow_origins: tuple[str, ...] = ()  # origins other than the page's own
+    page: str = ""  # a folder with a page of one's own, served in place of ours
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -73,6 +75,8 @@ class Settings:
                 f"transports is {','.join(self.transports) or 'empty'}; "
                 "give polling, websocket, or polling,websocket"
             )
+        if self.page and not Path(self.page, "index.html").is_file():
+            raise UsageError(f"page is {self.page!r}; give a folder with an index.html in it")
         if not self.path.startswith("/") or len(self.path) < 2:
             raise UsageError(f"path is {self.path!r}; give one like /socket.io")
 

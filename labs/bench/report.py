@@ -18,6 +18,7 @@ body { margin: 2rem auto; max-width: 56rem; padding: 0 1rem; color: var(--ink); 
   font: 16px/1.5 system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif }
 h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.25rem; margin: 2.5rem 0 .2rem }
 .ko { color: var(--soft) } p { margin: .3rem 0 }
+section { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; margin: .8rem 0 }
 th, td { padding: .22rem .5rem; text-align: right; font-variant-numeric: tabular-nums }
 th:first-child { text-align: left; font-weight: normal } thead th { border-bottom: 2px solid }

@@ -50,11 +50,6 @@ def _delivered(column: Summary) -> int:
 SERVER = (
     Figure("server CPU, % of a core", "서버 CPU, 코어의 %", lambda c: number(c.cpu * 100, 1)),
     Figure("server memory, MB", "서버 메모리", lambda c: number(c.memory_bytes / 1e6, 1)),
-    Figure(
-        "memory per client, kB",
-        "클라이언트당 메모리",
-        lambda c: number(c.client_bytes / 1e3),
-    ),
 )
 
 IDLE = (
@@ -165,6 +160,12 @@ def caption(result: Result, workload: Workload) -> Iterator[tuple[str, str]]:
         f"부하: 응답을 기다리지 않는 열린 루프, 시드 {result.seed}, "
         f"클라이언트 {workload.clients}, {workload.duration_s:g}초.",
     )
+    if workload.settings:
+        changed = ", ".join(f"{key} {value:g}" for key, value in workload.settings.items())
+        yield (
+            f"Settings other than the defaults: {changed}.",
+            f"기본값과 다른 설정: {changed}.",
+        )
     yield (
         "Bytes: at the TCP socket, HTTP heads and WebSocket frames included, TCP and IP headers "
         f"not; counted by a relay, {_runs(tapped)} of its own. Request heads are those of the "
@@ -179,9 +180,9 @@ def _silent(workload: Workload) -> Iterator[tuple[str, str]]:
     yield (
         "Requests, connections and bytes are those of one client. Per minute: from the "
         f"{workload.duration_s:g} s after everyone has joined. To join: the announcements of "
-        "everyone else's join included. Memory per client: above that of the empty server.",
+        "everyone else's join included.",
         "요청, 연결, 바이트는 클라이언트 하나의 값. 분당: 모두 입장한 뒤의 값. 입장: 다른 사람의 "
-        "입장 알림을 포함한다. 클라이언트당 메모리: 빈 서버보다 더 쓴 것.",
+        "입장 알림을 포함한다.",
     )
 
 
@@ -196,6 +197,12 @@ def _spoken(shown: list[Summary], workload: Workload) -> Iterator[tuple[str, str
         "지연: 보내기로 한 순간부터 받는 쪽이 읽은 순간까지, 같은 컴퓨터의 단조 시계로. 받는 "
         "클라이언트들이 쓰는 시간도 들어 있다. 보정 전: 실제로 보내기 시작한 순간부터.",
     )
+    if workload.arrivals == "burst":
+        yield (
+            "What one burst brings to one client comes together: its deliveries are not "
+            f"independent. A run has {workload.messages // workload.burst_messages} bursts.",
+            "한 번의 몰림은 한 클라이언트에 한꺼번에 도착하므로 그 전달들은 서로 독립이 아니다.",
+        )
     yield (
         f"Bytes and requests: over {workload.duration_s + workload.tail_s:g} s, empty answers "
         "included. Overhead ratio: all of them by the bytes of text delivered. Late: after "
