@@ -10,7 +10,7 @@ import msgspec
 from socketio.exceptions import SocketIOError
 from socketio.packet import DISCONNECT
 
-from labs import engine
+from labs import engine, engine_client
 from labs.chat import Accepted, Join, Joined, Message, Talk
 from labs.chat.messages import encode, encode_command
 from labs.errors import ChatError
@@ -25,7 +25,7 @@ class Connection:
     """One connection of the library; `ended` says when it is over, and why."""
 
     def __init__(self, inbox: Inbox, settings: Settings) -> None:
-        self.socket = engine.Client()
+        self.socket = engine_client.Client()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.joined = asyncio.Event()
         self._inbox, self._settings = inbox, settings
@@ -44,7 +44,7 @@ class Connection:
                     wait_timeout=self._settings.timeout_s,
                 )
             except SocketIOError as error:
-                raise (await engine.refusal(error)) or error from None
+                raise (await engine_client.refusal(error)) or error from None
 
     async def _update_message(self, batch: Any) -> None:
         # The ack that says where we stand came just before, but its reader comes after us.

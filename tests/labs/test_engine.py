@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from socketio import packet as socketio_packet
 
-from labs import engine
+from labs import engine, engine_client
 from labs.chat import Chat, Talk
 from labs.settings import Settings
 from labs.variants import load
@@ -81,8 +81,11 @@ class TestInsides:
         [
             (engine.Server._handle_event_internal, socketio.AsyncServer._handle_event_internal),
             (engine.Server._handle_connect, socketio.AsyncServer._handle_connect),
-            (engine.Client._engineio_client_class, socketio.AsyncClient._engineio_client_class),
-            (engine._InOrder._send_request, engineio.AsyncClient._send_request),
+            (
+                engine_client.Client._engineio_client_class,
+                socketio.AsyncClient._engineio_client_class,
+            ),
+            (engine_client._InOrder._send_request, engineio.AsyncClient._send_request),
             (engine.Wire.wait, driver.WebSocket.wait),
             (engine.Wire.__call__, driver.WebSocket.__call__),
             (engine.Packet.decode, socketio_packet.Packet.decode),
