@@ -52,15 +52,18 @@ async def run(
     if port + len(variants) - 1 > 65_535:
         raise UsageError(f"there are no {len(variants)} ports from {port} on; take a lower --port")
     started = [asyncio.get_running_loop().create_future() for _ in variants]
+    urls: dict[str, str] = {}
     with stop_signals() as stop:
         try:
             async with asyncio.TaskGroup() as group:
+                # One after the other: asyncio loses a socket when a start is cancelled half way.
                 for index, variant in enumerate(variants):
+                    own_port = port and port + index
                     group.create_task(
-                        _serve(variant, settings, host, port and port + index, started[index], stop)
+                        _serve(variant, settings, host, own_port, started[index], stop)
                     )
-                urls = await asyncio.gather(*started)
-                announce({variant.name: url for variant, url in zip(variants, urls, strict=True)})
+                    urls[variant.name] = await started[index]
+                announce(urls)
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 

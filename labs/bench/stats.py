@@ -51,7 +51,6 @@ class Summary:
     uncorrected: Latency | None
     cpu: float
     memory_bytes: float
-    client_bytes: float
 
     def per_client(self, amount: float) -> float:
         """An amount of the whole room, for each client."""
@@ -79,7 +78,6 @@ def summary(result: Result, workload: Workload, variant: str) -> Summary | None:
     if not tapped:
         return None
     used = [run.server for run in timed or tapped]
-    grown = [(use.full_bytes - use.empty_bytes) / workload.clients for use in used]
     latencies = timed if all(run.valid for run in timed) else []
     return Summary(
         workload=workload,
@@ -96,7 +94,6 @@ def summary(result: Result, workload: Workload, variant: str) -> Summary | None:
         uncorrected=latency(run.outcome.uncorrected for run in latencies),
         cpu=median(use.cpu for use in used),
         memory_bytes=median(use.full_bytes for use in used),
-        client_bytes=median(grown),
     )
 
 

@@ -111,7 +111,6 @@ def test_the_figures_of_a_table() -> None:
     assert shown["latency p50, ms"] == "2.00"
     assert shown["uncorrected p50, ms"] == "1.00"
     assert shown["server CPU, % of a core"] == "25.0"
-    assert shown["memory per client, kB"] == "100"
 
 
 def test_a_wrong_fate_voids_the_latency() -> None:
