@@ -55,8 +55,7 @@ class Line:
     async def stop(self) -> None:
         """End every connection, and take no more."""
         self._server.close()
-        self.refusing = True
-        self.cut()
+        self.refuse()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -70,6 +69,11 @@ class Line:
         """End every connection there is, abruptly."""
         for call in self._open:
             call.abort()
+
+    def refuse(self) -> None:
+        """End every connection, and every new one as soon as it is made."""
+        self.refusing = True
+        self.cut()
 
     def freeze(self) -> None:
         """Let nothing through any more on the connections there are; new ones work."""

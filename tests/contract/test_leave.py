@@ -65,8 +65,7 @@ async def test_S6_3_whoever_falls_silent_is_announced_when_the_lease_ends(town: 
     line = await town.line()
     alice, bob = await town.person("alice"), await town.person("bob", line)
     session = town.server.session(bob.joined)
-    line.refusing = True
-    line.cut()
+    line.refuse()
     await until(lambda: session.cursor is None)
     town.clock.now_s += town.settings.lease_s - 0.01
     alice_session = town.server.session(alice.joined)
@@ -94,8 +93,7 @@ async def test_S6_3_by_the_real_time_too() -> None:
         line = await town.line()
         alice = await town.person("alice")
         await town.person("bob", line)
-        line.refusing = True
-        line.cut()
+        line.refuse()
         await alice.notices("leave", "bob")
         dora = await town.person("dora")
         assert "bob" not in dora.joined.present

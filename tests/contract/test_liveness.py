@@ -28,8 +28,6 @@ async def test_S10_7_the_client_notices_a_dead_server() -> None:
     await everywhere(scenario)
 
 
-# A WebSocket to which python-engineio could not upgrade in time is left for the garbage.
-@pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning")
 @pytest.mark.usefixtures("quiet")
 async def test_S10_7_the_server_notices_a_dead_client() -> None:
     """Not even its kernel answers any more. First that is noticed, then the lease runs."""
@@ -60,8 +58,7 @@ async def test_S10_8_clients_come_back_but_never_at_once(
         return longest_s
 
     monkeypatch.setattr(random, "uniform", uniform)
-    line.refusing = True
-    line.cut()
+    line.refuse()
     await until(lambda: len(attempts) >= 6)
     line.refusing = False
     await bob.say("back")

@@ -10,8 +10,7 @@ from tests.contract.waiting import until
 
 async def cut_off(town: Town, line: Line, person: Person) -> None:
     """Cut somebody's line and keep it cut, until the server has noticed."""
-    line.refusing = True
-    line.cut()
+    line.refuse()
     session = town.server.session(person.joined)
     await until(lambda: session.cursor is None)
 
@@ -22,8 +21,7 @@ async def test_S5_1_after_a_cut_one_gets_exactly_what_one_missed(town: Town) -> 
     alice, bob = await town.person("alice"), await town.person("bob", line)
     await alice.say("before")
     await bob.hears("before")
-    line.refusing = True
-    line.cut()
+    line.refuse()
     missed = [f"missed {number}" for number in range(150)]
     for text in missed:
         await alice.say(text)

@@ -177,7 +177,7 @@ class Town:
         self.variant = variant
         self.clock = Clock()
         self.people: list[Person] = []
-        self._lines = AsyncExitStack()
+        self._lines: list[Line] = []
         self._raws = AsyncExitStack()
 
     async def open(self, settings: Settings = QUICK, clock: bool = True, **changes: object) -> None:
@@ -190,7 +190,7 @@ class Town:
         """A line to the server."""
         line = Line(self.server.url, narrow)
         await line.start()
-        self._lines.push_async_callback(line.stop)
+        self._lines.append(line)
         return line
 
     def stranger(self, name: str, line: Line | None = None, **changes: object) -> Person:
@@ -223,13 +223,17 @@ class Town:
 
     async def close(self) -> None:
         """Everybody goes, then the server; nobody has seen a hole or a repetition (S1.1)."""
-        await self._lines.aclose()
+        for line in self._lines:
+            line.refuse()
         await self._raws.aclose()
         # Servers that know who is gone do not spend `drain_s` on telling them.
         await asyncio.sleep(0.01)
         for person in self.people:
             await person.leave()
         await self.server.stop()
+        # Last of all: asyncio leaks a connection that comes in while a server closes.
+        for line in self._lines:
+            await line.stop()
         for person in self.people:
             assert_in_order(person.seen)
 
