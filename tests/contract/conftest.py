@@ -13,7 +13,6 @@ from labs.inbox import Backoff
 from labs.variants import VARIANTS, Variant, load
 from tests.contract.town import Town, founded
 
-
 HERE = Path(__file__).parent
 
 
