@@ -115,12 +115,19 @@ def url(host: str, port: int) -> str:
 
 @asynccontextmanager
 async def serving(
-    chat: Chat, routes: Iterable[web.AbstractRouteDef], pages: Pages, host: str, port: int
+    chat: Chat,
+    routes: Iterable[web.AbstractRouteDef],
+    pages: Pages,
+    host: str,
+    port: int,
+    drain_s: float | None = None,
 ) -> AsyncIterator[str]:
     """Serve routes and pages with aiohttp until the context ends; yields the URL.
 
+    `drain_s` is how much of the setting of that name is left at the end, all unless given.
     Raises `OSError` when the port cannot be had.
     """
+    drain_s = chat.settings.drain_s if drain_s is None else drain_s
     app = web.Application(
         middlewares=[_guard(Gate(chat.settings))], client_max_size=chat.settings.hard_bytes
     )
@@ -136,7 +143,7 @@ async def serving(
         access_log=None,
         logger=_logger(),
         handler_cancellation=True,
-        shutdown_timeout=chat.settings.drain_s,
+        shutdown_timeout=drain_s / 2,  # it waits that long twice
     )
     await runner.setup()
     try:

@@ -218,7 +218,7 @@ class Server:
         self.sio.on("disconnect", self._disconnect)
 
     async def _connect(self, sid: str, _environ: object, _auth: object = None) -> None:
-        pipe = Pipe(self.sio, sid, self.chat.settings.drain_s)
+        pipe = Pipe(self.sio, sid, self.chat.settings.drain_s / 2)
         self._conversations[sid] = Conversation(self.chat, pipe)
 
     async def _new_user_connect(self, sid: str, data: object = None, *_: object) -> object:
@@ -333,13 +333,15 @@ class Server:
 async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
     """Serve the chat over Socket.IO; yields the URL."""
     server, path = Server(chat), chat.settings.path.rstrip("/")
+    drain_s = chat.settings.drain_s / 2  # the first half is for everyone to be told
     routes = [
         web.get(f"{path}/socket.io.js", server.client),
         web.get(f"{path}/", server.requests, allow_head=False),
         web.post(f"{path}/", server.requests),
         web.get("/{elsewhere:.+}/", server.elsewhere),
     ]
-    async with serving(chat, routes, Pages(__file__, chat.settings), host, port) as url:
+    pages = Pages(__file__, chat.settings)
+    async with serving(chat, routes, pages, host, port, drain_s) as url:
         try:
             yield url
         finally:

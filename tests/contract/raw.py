@@ -148,7 +148,7 @@ class Polling(Http):
 class ShortPolling(Polling):
     """The same at an interval."""
 
-    pause_s = 0.05
+    pause_s = 0.03
 
 
 class Streaming(Http):

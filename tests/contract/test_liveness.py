@@ -59,7 +59,7 @@ async def test_S10_8_clients_come_back_but_never_at_once(
 
     monkeypatch.setattr(random, "uniform", uniform)
     line.refuse()
-    await until(lambda: len(attempts) >= 6)
+    await until(lambda: len(attempts) >= 5)
     line.refusing = False
     await bob.say("back")
     await bob.hears("back")

@@ -137,6 +137,8 @@ async def test_S5_4_a_session_that_is_gone_comes_back_by_its_token(town: Town) -
     await bob.hears("once")
     await cut_off(town, line, bob)
     town.clock.now_s += town.settings.lease_s
+    town.server.session(alice.joined).touch()
+    town.server.chat.expire()
     await alice.notices("leave", "bob")
     await alice.say("missed")
     line.refusing = False

@@ -21,7 +21,7 @@ from tests.contract.waiting import News, patience
 QUICK = Settings(
     retention=5_000,
     lease_s=0.5,  # by a clock that stands still: see `Clock`
-    interval_s=0.05,
+    interval_s=0.03,
     hold_s=1.0,
     heartbeat_s=1.0,
     timeout_s=5.0,
@@ -227,7 +227,7 @@ class Town:
             line.refuse()
         await self._raws.aclose()
         # Servers that know who is gone do not spend `drain_s` on telling them.
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.005)
         for person in self.people:
             await person.leave()
         await self.server.stop()
