@@ -16,6 +16,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from time import monotonic_ns
 from typing import Literal, Protocol, TypeAlias
 
 HOST = "127.0.0.1"
@@ -37,18 +38,22 @@ WayOut: TypeAlias = Callable[[Piece], None]
 
 
 class Observer(Protocol):
-    """Whoever is told what passes, each time after it was passed on."""
+    """Whoever is told what passes, each time after it was passed on.
+
+    `at_ns` is when it came, before it was passed on: whatever follows from it, at the other
+    side, is later on the same monotonic clock.
+    """
 
     def opened(self, client: socket.socket) -> int:
         """A client has connected, to this socket of ours; answers the connection's number."""
 
-    def went(self, connection: int, direction: Direction, data: bytes) -> None:
+    def went(self, connection: int, direction: Direction, data: bytes, at_ns: int) -> None:
         """Bytes were read from their sender's socket."""
 
-    def ended(self, connection: int, direction: Direction) -> None:
+    def ended(self, connection: int, direction: Direction, at_ns: int) -> None:
         """Nothing more will come in this direction."""
 
-    def reset(self, connection: int) -> None:
+    def reset(self, connection: int, at_ns: int) -> None:
         """The connection was reset; nothing more will come in either direction."""
 
     def closing(self, connection: int) -> None:
@@ -117,21 +122,24 @@ class End(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass it on first, note it then."""
+        at_ns = monotonic_ns()
         self._pass_on(data)
-        self._connection.went(self._direction, data)
+        self._connection.went(self._direction, data, at_ns)
 
     def eof_received(self) -> bool:
         """This side has said all it will; the other may still be talking."""
+        at_ns = monotonic_ns()
         self._ended = True
         self._pass_on(Sign.END)
-        self._connection.ended(self._direction)
+        self._connection.ended(self._direction, at_ns)
         return not self._told
 
     def connection_lost(self, error: Exception | None) -> None:
         """An orderly end has been passed on already, as the ends of both directions."""
+        at_ns = monotonic_ns()
         if error:
             self._pass_on(Sign.RESET)
-        self._connection.lost(self, error)
+        self._connection.lost(self, error, at_ns)
 
     def pause_writing(self) -> None:
         """The receiver is slow, so the sender waits: the relay buffers next to nothing."""
@@ -194,30 +202,31 @@ class Connection:
         else:
             self.server.reset()
 
-    def went(self, direction: Direction, data: bytes) -> None:
+    def went(self, direction: Direction, data: bytes, at_ns: int) -> None:
         """Bytes have passed. After a reset they pass no more, though one end may still send."""
         if not self._over:
-            self._observer.went(self._number, direction, data)
+            self._observer.went(self._number, direction, data, at_ns)
 
-    def ended(self, direction: Direction) -> None:
+    def ended(self, direction: Direction, at_ns: int) -> None:
         """One direction has ended."""
         if not self._over:
-            self._observer.ended(self._number, direction)
+            self._observer.ended(self._number, direction, at_ns)
 
-    def lost(self, end: End, error: Exception | None) -> None:
+    def lost(self, end: End, error: Exception | None, at_ns: int) -> None:
         """One of the two sockets is about to be closed, in order or because of an error."""
         if end is self.client:
             self._observer.closing(self._number)
         if error:
-            self._note_reset()
+            self._note_reset(at_ns)
         if not self.client.open and not self.server.open:
             self._relay.open.discard(self)
 
     def reset(self) -> None:
         """Reset it on both sides, at once."""
+        at_ns = monotonic_ns()
         self.client.reset()
         self.server.reset()
-        self._note_reset()
+        self._note_reset(at_ns)
 
     def close(self) -> None:
         """Close both sides in order, after what has been passed on."""
@@ -226,10 +235,10 @@ class Connection:
             if end.open:
                 end.transport.close()
 
-    def _note_reset(self) -> None:
+    def _note_reset(self, at_ns: int) -> None:
         if not self._over:
             self._over = True
-            self._observer.reset(self._number)
+            self._observer.reset(self._number, at_ns)
 
 
 class Relay:

@@ -76,7 +76,7 @@ class Tap:
         self._timeline.append((self.flows[-1].opened_ns, Traffic(connections=1)))
         return len(self.flows) - 1
 
-    def went(self, connection: int, direction: Direction, data: bytes) -> None:
+    def went(self, connection: int, direction: Direction, data: bytes, at_ns: int) -> None:
         """Bytes have passed, and with them perhaps the last of some request heads."""
         flow, counter, size = self.flows[connection], self._requests[connection], len(data)
         if direction == "up":
@@ -88,12 +88,12 @@ class Tap:
             counter.down(data)
             flow.down += size
             passed = Traffic(down=size)
-        self._timeline.append((monotonic_ns(), passed))
+        self._timeline.append((at_ns, passed))
 
-    def ended(self, connection: int, direction: Direction) -> None:
+    def ended(self, connection: int, direction: Direction, at_ns: int) -> None:
         """Ends are not counted."""
 
-    def reset(self, connection: int) -> None:
+    def reset(self, connection: int, at_ns: int) -> None:
         """Nor are resets."""
 
     def closing(self, connection: int) -> None:
