@@ -18,6 +18,7 @@ from websockets.frames import CTRL_OPCODES, Frame, Opcode
 from labs.wire.dissect.pieces import Meaning, Side
 
 COMPRESSED = 0x40  # RSV1, in a frame's first byte (RFC 7692 section 6)
+NAMES = {opcode: opcode.name.lower() for opcode in Opcode}
 Means = Callable[[bytes, bool], Meaning]
 """What a message is for, given what it says and whether it is binary."""
 
@@ -79,13 +80,14 @@ class Frames:
 
     def _control(self, frame: Frame, size: int) -> None:
         phase = "close" if frame.opcode is Opcode.CLOSE else "heartbeat"
-        self._add(size, Meaning(phase, {"framing": size}, _name(frame)), bytes(frame.data))
+        note = self._name(frame, len(frame.data))
+        self._add(size, Meaning(phase, {"framing": size}, note), bytes(frame.data))
 
     def _data(self, frame: Frame, head: int, size: int, compressed: bool) -> None:
         if frame.opcode is not Opcode.CONT:
             self._give_up()
             self._binary, self._compressed = frame.opcode is Opcode.BINARY, compressed
-        note = _name(frame) + (", compressed" if self._compressed else "")
+        note = self._name(frame, size) + (", compressed" if self._compressed else "")
         if not frame.fin or self._held:
             self._said.append(bytes(frame.data))
             self._held.append((self._side.taken, head, size, note))
@@ -129,14 +131,15 @@ class Frames:
         end = self._side.taken
         self._side.add(end, "frame", meaning, what, self._exchange, begin=end - size)
 
+    def _name(self, frame: Frame, size: int) -> str:
+        fin = "fin" if frame.fin else "goes on"
+        masked = ", masked" if self._side.direction == "up" else ""
+        return f"{NAMES[frame.opcode]} frame, {fin}{masked}, {size} B"
+
 
 def _head_size(frame: bytes) -> int:
     second = frame[1] if len(frame) > 1 else 0
     return 2 + {126: 2, 127: 8}.get(second & 0x7F, 0) + (4 if second & 0x80 else 0)
-
-
-def _name(frame: Frame) -> str:
-    return f"{frame.opcode.name.lower()} frame{'' if frame.fin else ', to be continued'}"
 
 
 def deflate(accepted: str, sender: str) -> list[Extension]:
