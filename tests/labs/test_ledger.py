@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from playwright.async_api import async_playwright
 
 from labs.chat.messages import Message, encode
-from labs.variants import VARIANTS
+from labs.variants import FIVE, VARIANTS
 from labs.wire.ledger import account
 from labs.wire.recording import Event, Recording, load, save
 from labs.wire.traffic import LAYERS, PHASES, Traffic
-from tests.labs.scenes import SAID, conversation
+from tests.browser.conftest import BROWSERS, FLAGS
+from tests.browser.person import arrive
+from tests.labs.scenes import SAID, conversation, served
+from tests.need import need
 
 TEXT = sum(len(text.encode()) for _, text in SAID)
 
@@ -49,6 +54,26 @@ async def test_windows_part_a_conversation_without_losing_a_byte(name: str) -> N
     windows = account(recording.events, [("a", thirds[0]), ("b", thirds[1]), ("c", None)])
     assert sum(windows.values(), Traffic()) == whole(recording)
     assert all(traffic.both for traffic in windows.values())
+
+
+@pytest.mark.parametrize("name", FIVE)
+async def test_all_that_a_real_browser_says_is_understood(name: str) -> None:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    need(path, "Chromium is needed to see what a browser sends (Debian: apt install chromium).")
+    async with async_playwright() as playwright, served(name) as (tap, url):
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        person = await arrive(browser, url)
+        await person.joins("보라")
+        await person.says("안녕하세요")
+        await person.sees("보라", "안녕하세요")
+        await browser.close()
+        recording = tap.recording()
+    traffic = whole(recording)
+    assert (traffic.up, traffic.down) == (carried(recording, "up"), carried(recording, "down"))
+    assert traffic.of(layer="opaque") == 0
+    assert traffic.of("down", "content", "page") > 10_000
+    assert traffic.of("up", "text") == traffic.of("down", "text") == len("안녕하세요".encode())
+    assert traffic.of("up", phase="join") > 0
 
 
 POLL = b"GET /updateMessage?session=s&since=1 HTTP/1.1\r\nHost: a\r\n\r\n"
