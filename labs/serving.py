@@ -129,7 +129,8 @@ async def serving(
     """
     drain_s = chat.settings.drain_s if drain_s is None else drain_s
     app = web.Application(
-        middlewares=[_guard(Gate(chat.settings))], client_max_size=chat.settings.hard_bytes
+        middlewares=[_guard(Gate(chat.settings), chat.settings.compress)],
+        client_max_size=chat.settings.hard_bytes,
     )
     app.add_routes([*routes, web.get("/{path:.*}", _files(pages))])
 
@@ -166,12 +167,15 @@ def _ours(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
-def _guard(gate: Gate) -> Middleware:
+def _guard(gate: Gate, compress: bool) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             gate.admit(request.headers.getall("Origin", []), request.host, request.transport)
-            return await handler(request)
+            response = await handler(request)
+            if compress and isinstance(response, web.Response) and response.body:
+                response.enable_compression()
+            return response
         except ChatError as error:
             return refusal(error)
         except web.HTTPRequestEntityTooLarge:

@@ -39,6 +39,7 @@ class Settings:
     coalesce_ms: float | None = 0.0  # one flush per this window; 0 = one loop tick; None = off
     recycle_bytes: int = 8_388_608  # streaming: a response this long ends and is resumed
     recycle_s: float = 3_600.0  # streaming: so does one this old
+    compress: bool = False  # permessage-deflate, or Content-Encoding on answers; no event stream
     path: str = "/socket.io"  # socketio: where Engine.IO lives, on both sides
     transports: tuple[str, ...] = ("polling", "websocket")  # socketio: in the order tried
     # The limits (SPEC.md section 8)

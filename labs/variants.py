@@ -89,6 +89,7 @@ VARIANTS = {
     "longpolling": ("longpolling", "VARIANT"),
     "streaming": ("streaming", "VARIANT"),
     "websocket": ("websocket_chat", "VARIANT"),
+    "websocket-deflate": ("websocket_chat", "DEFLATE"),
     "socketio": ("socketio_chat", "VARIANT"),
     "socketio-websocket": ("socketio_chat", "WEBSOCKET_ONLY"),
     "socketio-polling": ("socketio_chat", "POLLING_ONLY"),

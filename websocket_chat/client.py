@@ -157,7 +157,7 @@ class Client:
         try:
             return await websockets.connect(
                 self._url,
-                compression=None,
+                compression="deflate" if self._settings.compress else None,
                 max_size=None,
                 open_timeout=self._settings.timeout_s,
                 ping_interval=self._settings.heartbeat_s,

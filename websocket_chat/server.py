@@ -10,7 +10,7 @@ Spec:       RFC 6455
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from http import HTTPStatus
 
@@ -18,6 +18,10 @@ import msgspec
 from websockets.asyncio import server as websockets
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import (
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
@@ -28,14 +32,27 @@ from labs.errors import ChatError
 from labs.pages import Pages
 from labs.serving import BACKLOG, Gate, leases, refusal_headers, url
 
+WINDOW_BITS = 15
+# Both sides forget each message's context: a frame made once can then go to everyone.
+DEFLATE = PerMessageDeflate(True, True, WINDOW_BITS, WINDOW_BITS)
+OFFER = ServerPerMessageDeflateFactory(True, True)
+
 # What a client says that leaves; a page that gives no code to close() says the last.
 GONE = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD)
 
 
 def frame(batch: Batch) -> bytes:
     """One unmasked text frame (RFC 6455 section 5.2)."""
-    payload = b'{"event":"updateMessage","data":%b}' % encode_batch(batch)
-    return Frame(Opcode.TEXT, payload).serialize(mask=False)
+    return _text(batch).serialize(mask=False)
+
+
+def deflated(batch: Batch) -> bytes:
+    """The same frame, compressed by itself (RFC 7692 section 7.2.1): it still fits everybody."""
+    return _text(batch).serialize(mask=False, extensions=[DEFLATE])
+
+
+def _text(batch: Batch) -> Frame:
+    return Frame(Opcode.TEXT, b'{"event":"updateMessage","data":%b}' % encode_batch(batch))
 
 
 class Up(msgspec.Struct):
@@ -63,8 +80,8 @@ class Numbered(msgspec.Struct):
 class Socket:
     """An open connection: frames go to the transport as they are, made once for everybody."""
 
-    def __init__(self, connection: websockets.ServerConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: websockets.ServerConnection, drain_s: float) -> None:
+        self._connection, self._drain_s = connection, drain_s
         self._closing: asyncio.Task[None] | None = None
 
     def full(self) -> bool:
@@ -84,8 +101,20 @@ class Socket:
     def close(self, error: ChatError) -> None:
         """Close the connection; the reason is led by the code."""
         reason = f"{error.code}: {error.message}".encode()[:120].decode(errors="ignore")
-        ending = self._connection.close(error.wire.close, reason)
+        ending = end(self._connection, error.wire.close, reason, self._drain_s)
         self._closing = asyncio.get_running_loop().create_task(ending)
+
+
+async def end(
+    connection: websockets.ServerConnection, code: int, reason: str, within_s: float
+) -> None:
+    """Close a connection; who does not read that within so many seconds is cut off."""
+    closing = asyncio.create_task(connection.close(code, reason))
+    # The library's close_timeout begins when the frame is on its way, which it may never be.
+    _, waiting = await asyncio.wait({closing}, timeout=within_s)
+    if waiting:
+        connection.transport.abort()
+    await closing
 
 
 class Conversation:
@@ -163,10 +192,18 @@ class Conversation:
     def _follow(self, joined: Joined) -> None:
         if self.session is None or (self._cursor and self.session.cursor is self._cursor):
             return
-        since, socket = Position.parse(joined.since), Socket(self.connection)
+        drain_s = self.chat.settings.drain_s
+        since, socket = Position.parse(joined.since), Socket(self.connection, drain_s)
         self._cursor = self._following.enter_context(
-            self.session.room.follow(self.session, since, frame, socket)
+            self.session.room.follow(self.session, since, self._frame, socket)
         )
+
+    @property
+    def _frame(self) -> Callable[[Batch], bytes]:
+        # A client that asked for a smaller window may be sent frames that are not compressed.
+        extensions = self.connection.protocol.extensions
+        fit = any(getattr(one, "local_max_window_bits", 0) == WINDOW_BITS for one in extensions)
+        return deflated if fit else frame
 
     def _leave(self) -> None:
         self._following.close()
@@ -187,6 +224,14 @@ async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
     """Serve the chat over WebSocket, and its page on the same port; yields the URL."""
     settings = chat.settings
     gate, pages = Gate(settings), Pages(__file__, settings)
+    connections: set[websockets.ServerConnection] = set()
+
+    async def converse(connection: websockets.ServerConnection) -> None:
+        connections.add(connection)
+        try:
+            await Conversation(chat, connection).run()
+        finally:
+            connections.discard(connection)
 
     def before_upgrade(
         connection: websockets.ServerConnection, request: Request
@@ -202,11 +247,12 @@ async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
     async with (
         leases(chat),
         websockets.serve(
-            lambda connection: Conversation(chat, connection).run(),
+            converse,
             host,
             port,
             process_request=before_upgrade,
             compression=None,
+            extensions=[OFFER] if settings.compress else None,
             max_size=settings.hard_bytes,
             ping_interval=settings.heartbeat_s,
             ping_timeout=settings.timeout_s,
@@ -218,7 +264,9 @@ async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
             yield url(host, server.sockets[0].getsockname()[1])
         finally:
             chat.close()
-            server.close(code=CloseCode.SERVICE_RESTART, reason="shutting_down: come back")
+            server.close(close_connections=False)
+            restart = CloseCode.SERVICE_RESTART, "shutting_down: come back", settings.drain_s
+            await asyncio.gather(*(end(connection, *restart) for connection in connections))
 
 
 def _page(pages: Pages, request: Request) -> Response:
