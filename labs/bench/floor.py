@@ -1,0 +1,169 @@
+"""The floor: what this machine and the instrument take by themselves, before anything is measured.
+
+    blocking    64 bytes there and back between two processes, blocking sockets
+    websocket   the same as WebSocket frames, one end on the generator's kind of event loop
+    fan-out     one process sends to 100 connections, another one counts
+    timer       how late the generator's clockwork wakes
+    clock       what the monotonic clock can tell, and what asking it costs
+
+No variant can be quicker than the first, and none that sends delivery by delivery can do more
+than the third; what the second adds to the first, and the fourth, is the instrument's own. The
+two kinds of round trip alternate, one by one, with the two processes on a core each: a scheduler
+that put one kind's ends on one core and the other's on two would decide the figures (seen: 20
+against 75 microseconds).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from math import ceil
+
+import msgspec
+
+SHARE_S = 0.15  # what a part may take (the timer twice that): all of it less than 1.5 s
+ANSWER_S = 20.0  # on a machine so busy that nothing else is worth measuring either
+
+# What is expected of a machine that nothing else disturbs; what falls short is told, no more.
+PING_MOST_US = 200.0
+RATIO_MOST = 1.5  # the instrument adds less than half of what the loopback takes
+FAN_OUT_LEAST = 150_000  # deliveries/s: what one generator takes; below, the loopback limits it
+TIMER_MOST_US = 1_000.0  # a tenth of what counts as a missed tick
+STEP_MOST_NS = 1_000
+
+
+class RoundTrips(msgspec.Struct, frozen=True):
+    """How long round trips took, in microseconds, of `n`; percentiles by nearest rank."""
+
+    n: int
+    min_us: float
+    p50_us: float
+    p99_us: float
+
+    @classmethod
+    def of(cls, taken_ns: Sequence[int]) -> RoundTrips:
+        """The figures of samples in nanoseconds, at least one."""
+        ordered = sorted(taken_ns)
+        return cls(len(ordered), ordered[0] / 1e3, rank_us(ordered, 50), rank_us(ordered, 99))
+
+
+class Lateness(msgspec.Struct, frozen=True):
+    """How late a timer woke, in microseconds, of `n` wakes."""
+
+    n: int
+    p50_us: float
+    p99_us: float
+    max_us: float
+
+    @classmethod
+    def of(cls, late_ns: Sequence[int]) -> Lateness:
+        """The figures of samples in nanoseconds, at least one."""
+        ordered = sorted(late_ns)
+        return cls(len(ordered), rank_us(ordered, 50), rank_us(ordered, 99), ordered[-1] / 1e3)
+
+
+class OnLoop(msgspec.Struct, frozen=True):
+    """What one event loop adds: round trips that alternated, and the timer on it."""
+
+    loop: str  # asyncio or uvloop
+    blocking: RoundTrips
+    websocket: RoundTrips
+    timer: Lateness
+
+    @property
+    def ratio(self) -> float:
+        """The median WebSocket round trip by the median blocking one."""
+        return self.websocket.p50_us / self.blocking.p50_us
+
+
+class FanOut(msgspec.Struct, frozen=True):
+    """One send a delivery: `deliveries` in `seconds`, from the first send to the last receipt.
+
+    The shares of a core say which end was the limit.
+    """
+
+    connections: int
+    frame_bytes: int
+    deliveries: int
+    seconds: float
+    sender_cpu: float
+    receiver_cpu: float
+
+    @property
+    def per_s(self) -> float:
+        """Deliveries a second."""
+        return self.deliveries / self.seconds
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """The monotonic clock: the smallest step seen, and the cost of a reading, of `n`."""
+
+    n: int
+    step_ns: int
+    cost_ns: float
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """The self-measurement; `ping` is all blocking round trips together.
+
+    `pinned` says whether the two processes had a core each.
+    """
+
+    pinned: bool
+    ping: RoundTrips
+    loops: list[OnLoop]
+    fanout: FanOut
+    clock: Clock
+
+    def on(self, loop: str) -> OnLoop:
+        """The figures of one event loop; raises `KeyError` where it was not measured."""
+        return {each.loop: each for each in self.loops}[loop]
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What the probe is to do."""
+
+    port: int
+    loops: Sequence[str]
+    share_s: float
+    core: int | None
+
+
+def loops() -> tuple[str, ...]:
+    """The event loops there are here."""
+    return ("asyncio", "uvloop") if find_spec("uvloop") else ("asyncio",)
+
+
+def rank_us(ordered: Sequence[int], percentile: float) -> float:
+    """A percentile of ordered nanoseconds, by nearest rank, in microseconds."""
+    return ordered[max(0, ceil(len(ordered) * percentile / 100) - 1)] / 1e3
+
+
+async def measure(on: Sequence[str] = (), share_s: float = SHARE_S) -> Floor:
+    """Measure the floor in two processes of their own; none is left behind.
+
+    `on` names event loops, all there are by default; `share_s` bounds each part in seconds.
+    Raises `LabError` when a process fails, or what arrived is not what was sent.
+    """
+    from labs.bench.run import child
+    from labs.wire.control import while_alive
+
+    here, there = _cores()
+    core = [] if there is None else [str(there)]
+    async with (
+        child("the far end of the floor", "labs.bench.floor_peer", *core) as peer,
+        child("the probe of the floor", "labs.bench.floor_probe") as probe,
+    ):
+        port = (await peer.hear(ANSWER_S))["port"]
+        job = Job(port, tuple(on) or loops(), share_s, here)
+        asked = probe.ask(msgspec.to_builtins(job), ANSWER_S)
+        return msgspec.convert(await while_alive(asked, peer), Floor)
+
+
+def _cores() -> tuple[int | None, int | None]:
+    """A core for each of the two processes, where there are two and the system lets us choose."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None, None
+    cores = sorted(os.sched_getaffinity(0))
+    return (cores[0], cores[-1]) if len(cores) > 1 else (None, None)
