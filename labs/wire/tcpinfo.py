@@ -2,11 +2,12 @@
 
 The fields are those of `struct tcp_info` in `linux/tcp.h`. The struct only grows, so each
 field is read at its offset if the kernel's answer reaches that far (they all exist since
-Linux 4.6). How the kernel counts, observed with a packet capture (`tests/capture`):
+Linux 4.19). How the kernel counts, observed with a packet capture (`tests/capture`):
 
     bytes_acked      counts our SYN on the side that connects, not on the side that accepts,
                      and our FIN once it is acknowledged
     bytes_received   counts the peer's FIN
+    bytes_sent       counts payload alone, and that of `bytes_retrans` again
     segs_in          counts every segment, on the side that accepts the SYN too
     segs_out         counts every segment, on the side that accepts the SYN-ACK not
 
@@ -32,8 +33,10 @@ ANSWER_BYTES = 1_024  # more than any kernel's struct
 
 OFFSETS = {
     "state": ("B", 0),
+    "retransmits": ("B", 2),
     "options": ("B", 5),
     "snd_mss": ("I", 16),
+    "unacked": ("I", 24),
     "rtt_us": ("I", 68),
     "rttvar_us": ("I", 72),
     "total_retrans": ("I", 100),
@@ -44,6 +47,8 @@ OFFSETS = {
     "min_rtt_us": ("I", 148),
     "data_segs_in": ("I", 152),
     "data_segs_out": ("I", 156),
+    "bytes_sent": ("Q", 200),
+    "bytes_retrans": ("Q", 208),
 }
 """Each field of `TcpInfo`: its type and its offset in bytes."""
 
@@ -63,13 +68,16 @@ USUAL_OPTIONS = TIMESTAMPS | SACK | WSCALE
 class TcpInfo(msgspec.Struct, frozen=True):
     """`TCP_INFO` of one socket, by the kernel's names; times in microseconds.
 
-    `snd_mss` is what one segment may carry; `total_retrans` counts segments sent again,
-    `data_segs_*` only those with payload.
+    `snd_mss` is what one segment may carry, `unacked` how many are on their way; `retransmits`
+    is how often the first of them was sent again so far, `total_retrans` how many segments were
+    sent again in all; `data_segs_*` count only those with payload.
     """
 
     state: int
+    retransmits: int
     options: int
     snd_mss: int
+    unacked: int
     rtt_us: int
     rttvar_us: int
     total_retrans: int
@@ -80,6 +88,8 @@ class TcpInfo(msgspec.Struct, frozen=True):
     min_rtt_us: int
     data_segs_in: int
     data_segs_out: int
+    bytes_sent: int
+    bytes_retrans: int
 
 
 def read(sock: socket.socket) -> TcpInfo | None:

@@ -27,7 +27,7 @@ from tests.need import need
 
 HOST = "127.0.0.1"
 LINUX = "run on Linux: other kernels have no TCP_INFO"
-FULL = 160  # bytes of the struct up to the last field that is read
+FULL = 216  # bytes of the struct up to the last field that is read
 
 
 def answer(values: dict[str, int], size: int = FULL) -> bytes:
@@ -50,7 +50,7 @@ def test_a_longer_struct_of_a_newer_kernel_is_read_as_well(size: int) -> None:
     assert parse(answer(values, size)) == TcpInfo(**values)
 
 
-@pytest.mark.parametrize("size", [0, 5, 104, FULL - 1])
+@pytest.mark.parametrize("size", [0, 5, 104, 160, FULL - 1])
 def test_a_shorter_struct_of_an_older_kernel_is_none(size: int) -> None:
     assert parse(b"\x01" * size) is None
 
@@ -103,6 +103,7 @@ def test_the_side_that_accepts_counts_payload_alone_until_the_end(
     accepted.recv(1)
     assert (found(accepted).bytes_received, found(accepted).bytes_acked) == (101, 50)
     assert (found(accepted).data_segs_in, found(accepted).data_segs_out) == (2, 1)
+    assert (found(accepted).bytes_sent, found(accepted).bytes_retrans) == (50, 0)
 
 
 def test_a_syn_and_a_fin_count_as_a_byte_each(pair: tuple[socket.socket, socket.socket]) -> None:
