@@ -1,7 +1,7 @@
 """The floor: what this machine and the instrument take by themselves, before anything is measured.
 
     blocking    64 bytes there and back between two processes, blocking sockets
-    websocket   the same as WebSocket frames, one end on the generator's kind of event loop
+    websocket   the same as WebSocket frames, one end a light client's on the generator's loop
     fan-out     one process sends to 100 connections, another one counts
     timer       how late the generator's clockwork wakes
     clock       what the monotonic clock can tell, and what asking it costs
@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from math import ceil
 
 import msgspec
 
-SHARE_S = 0.15  # what a part may take (the timer twice that): all of it less than 1.5 s
+SHARE_S = 0.2  # what a part may take: with the start of two processes less than 1.5 s in all
 ANSWER_S = 20.0  # on a machine so busy that nothing else is worth measuring either
 
 # What is expected of a machine that nothing else disturbs; what falls short is told, no more.
@@ -63,20 +62,6 @@ class Lateness(msgspec.Struct, frozen=True):
         return cls(len(ordered), rank_us(ordered, 50), rank_us(ordered, 99), ordered[-1] / 1e3)
 
 
-class OnLoop(msgspec.Struct, frozen=True):
-    """What one event loop adds: round trips that alternated, and the timer on it."""
-
-    loop: str  # asyncio or uvloop
-    blocking: RoundTrips
-    websocket: RoundTrips
-    timer: Lateness
-
-    @property
-    def ratio(self) -> float:
-        """The median WebSocket round trip by the median blocking one."""
-        return self.websocket.p50_us / self.blocking.p50_us
-
-
 class FanOut(msgspec.Struct, frozen=True):
     """One send a delivery: `deliveries` in `seconds`, from the first send to the last receipt.
 
@@ -105,34 +90,31 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class Floor(msgspec.Struct, frozen=True):
-    """The self-measurement; `ping` is all blocking round trips together.
+    """The self-measurement, with the generator on `loop`.
 
-    `pinned` says whether the two processes had a core each.
+    `ping` and `websocket` alternated; `pinned` says whether their two ends had a core each.
     """
 
+    loop: str
     pinned: bool
     ping: RoundTrips
-    loops: list[OnLoop]
+    websocket: RoundTrips
+    timer: Lateness
     fanout: FanOut
     clock: Clock
 
-    def on(self, loop: str) -> OnLoop:
-        """The figures of one event loop; raises `KeyError` where it was not measured."""
-        return {each.loop: each for each in self.loops}[loop]
+    @property
+    def ratio(self) -> float:
+        """The median WebSocket round trip by the median blocking one."""
+        return self.websocket.p50_us / self.ping.p50_us
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What the probe is to do."""
+    """What the probe is to do: speak to `port`, take so long for each part, stay on `core`."""
 
     port: int
-    loops: Sequence[str]
     share_s: float
     core: int | None
-
-
-def loops() -> tuple[str, ...]:
-    """The event loops there are here."""
-    return ("asyncio", "uvloop") if find_spec("uvloop") else ("asyncio",)
 
 
 def rank_us(ordered: Sequence[int], percentile: float) -> float:
@@ -140,11 +122,11 @@ def rank_us(ordered: Sequence[int], percentile: float) -> float:
     return ordered[max(0, ceil(len(ordered) * percentile / 100) - 1)] / 1e3
 
 
-async def measure(on: Sequence[str] = (), share_s: float = SHARE_S) -> Floor:
+async def measure(share_s: float = SHARE_S) -> Floor:
     """Measure the floor in two processes of their own; none is left behind.
 
-    `on` names event loops, all there are by default; `share_s` bounds each part in seconds.
-    Raises `LabError` when a process fails, or what arrived is not what was sent.
+    `share_s` bounds each part, in seconds. Raises `LabError` when a process fails, or what
+    arrived is not what was sent.
     """
     from labs.bench.run import child
     from labs.wire.control import while_alive
@@ -156,8 +138,7 @@ async def measure(on: Sequence[str] = (), share_s: float = SHARE_S) -> Floor:
         child("the probe of the floor", "labs.bench.floor_probe") as probe,
     ):
         port = (await peer.hear(ANSWER_S))["port"]
-        job = Job(port, tuple(on) or loops(), share_s, here)
-        asked = probe.ask(msgspec.to_builtins(job), ANSWER_S)
+        asked = probe.ask(msgspec.to_builtins(Job(port, share_s, here)), ANSWER_S)
         return msgspec.convert(await while_alive(asked, peer), Floor)
 
 

@@ -8,21 +8,25 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import random
 import select
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from itertools import pairwise
 from time import monotonic, monotonic_ns, thread_time
+from types import SimpleNamespace
 from typing import cast
 
 import msgspec
+from websockets.utils import accept_key
 
 from labs.bench import floor_peer as peer
-from labs.bench.floor import Clock, FanOut, Floor, Job, Lateness, OnLoop, RoundTrips
+from labs.bench.floor import Clock, FanOut, Floor, Job, Lateness, RoundTrips
+from labs.bench.light.client import Known, Sink
+from labs.bench.light.frames import Socket, new_key
+from labs.bench.loops import name as loop_name
+from labs.bench.loops import runner
 from labs.bench.player import Player
 from labs.bench.schedule import Tick
 from labs.errors import LabError
@@ -31,13 +35,13 @@ from labs.wire.control import reply
 CONNECTIONS = 100
 ROUNDS_MOST = 2_000
 PAIRS_MOST = 1_000
-WAKES = 150
+WAKES = 100
 WAKE_NS = 2_000_000  # from one wake to the next: long enough for the loop to sleep in between
 READINGS = 10_000
 READ_BYTES = 16_384
 
 PAYLOAD = bytes(range(peer.PAYLOAD_BYTES))
-ANSWER = peer.HEAD + PAYLOAD
+ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: %s\r\n\r\n"
 FRAME_BYTES = len(peer.frame(0))
 
 
@@ -45,26 +49,27 @@ class WrongBytesError(LabError):
     """What arrived is not what was sent."""
 
 
-class Alternating(asyncio.Protocol):
-    """Round trips in turn: one over a blocking socket, one as WebSocket frames on this loop.
+class Alternating:
+    """Round trips in turn: one over a blocking socket, one over a light client's WebSocket.
 
-    The opening handshake is left out: both ends know what they are. Making the frame, masking
-    and reading the answer are in the time taken, as they are in a client's.
+    `websocket` is the generator's own; its opening handshake is given to it, since the far end
+    knows what it is. Making the frame and reading the answer are in the time taken.
     """
 
-    transport: asyncio.Transport
+    number = position_offset = 0
+    sink = cast(Sink, SimpleNamespace(arrived=None))  # no chat, and nobody to report it to
 
-    def __init__(self, blocking: socket.socket, share_s: float) -> None:
+    def __init__(
+        self, blocking: socket.socket, transport: asyncio.Transport, share_s: float
+    ) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.blocking_ns: list[int] = []
         self.websocket_ns: list[int] = []
+        key = new_key()
+        self.websocket = Socket(self, transport, key, Known())
+        self.websocket.data_received(ACCEPTED % accept_key(key).encode())
         self._blocking = blocking
         self._ends_s = monotonic() + share_s
-        self._answer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep it."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
 
     def begin(self) -> None:
         """Make the next round trip over the blocking socket, and begin the other."""
@@ -75,27 +80,25 @@ class Alternating(asyncio.Protocol):
         if answer != PAYLOAD:
             self._end(WrongBytesError("64 bytes came back changed"))
             return
-        self._answer, self._sent_ns = b"", monotonic_ns()
-        mask = random.getrandbits(8 * peer.MASK_BYTES).to_bytes(peer.MASK_BYTES, "big")
-        self.transport.write(peer.MASKED_HEAD + mask + peer.xor(PAYLOAD, mask))
+        self._sent_ns = monotonic_ns()
+        self.websocket.send(PAYLOAD)
 
-    def data_received(self, data: bytes) -> None:
-        """The answer, or a part of it."""
-        self._answer += data
-        if len(self._answer) < len(ANSWER):
-            return
-        if self._answer != ANSWER:
-            self._end(WrongBytesError("a WebSocket frame came back changed"))
-            return
+    def upgraded(self) -> None:
+        """The handshake is over."""
+
+    def text(self, payload: bytes, at_ns: int) -> None:
+        """The answer, read: that is a little later than `at_ns`, when it came."""
         self.websocket_ns.append(monotonic_ns() - self._sent_ns)
-        if len(self.websocket_ns) < PAIRS_MOST and monotonic() < self._ends_s:
+        if payload != PAYLOAD:
+            self._end(WrongBytesError("a WebSocket frame came back changed"))
+        elif len(self.websocket_ns) < PAIRS_MOST and monotonic() < self._ends_s:
             self.begin()
         else:
             self._end()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def socket_ended(self, socket: Socket, error: Exception, at_ns: int) -> None:
         """The far end has gone, unless all is done."""
-        self._end(exc or WrongBytesError("the far end closed the connection"))
+        self._end(error)
 
     def _end(self, error: Exception | None = None) -> None:
         if self.done.done():
@@ -109,18 +112,22 @@ class Alternating(asyncio.Protocol):
 def probe(job: Job) -> Floor:
     """Measure everything, one thing after the other."""
     gc.disable()
-    clock, taken_ns, found = read_clock(), [], []
-    for name in job.loops:
-        with _loop(name) as runner:
-            with _pinned(job.core):
-                pairs = runner.run(alternate(job))
-            late_ns = runner.run(wake(2 * job.share_s))
-        taken_ns += pairs.blocking_ns
-        blocking, websocket = RoundTrips.of(pairs.blocking_ns), RoundTrips.of(pairs.websocket_ns)
-        found.append(OnLoop(name, blocking, websocket, Lateness.of(late_ns)))
+    clock = read_clock()
+    with runner() as loop:
+        with _pinned(job.core):
+            pairs = loop.run(alternate(job))
+        late_ns = loop.run(wake(job.share_s))
     with _pinned(job.core):
         fanout = fan_out(job)
-    return Floor(job.core is not None, RoundTrips.of(taken_ns), found, fanout, clock)
+    return Floor(
+        loop=loop_name(),
+        pinned=job.core is not None,
+        ping=RoundTrips.of(pairs.blocking_ns),
+        websocket=RoundTrips.of(pairs.websocket_ns),
+        timer=Lateness.of(late_ns),
+        fanout=fanout,
+        clock=clock,
+    )
 
 
 async def alternate(job: Job) -> Alternating:
@@ -129,10 +136,10 @@ async def alternate(job: Job) -> Alternating:
     with _dial(job.port, b"E") as blocking:
         framed = _dial(job.port, b"W")
         framed.setblocking(False)
-        transport, pairs = await loop.create_connection(
-            lambda: Alternating(blocking, job.share_s), sock=framed
-        )
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=framed)
         try:
+            pairs = Alternating(blocking, transport, job.share_s)
+            transport.set_protocol(pairs.websocket)
             pairs.begin()
             await pairs.done
         finally:
@@ -246,11 +253,6 @@ def _dial(port: int, role: bytes) -> socket.socket:
     if connection.recv(1) != role:
         raise WrongBytesError("the far end does not answer")
     return connection
-
-
-def _loop(name: str) -> asyncio.Runner:
-    factory = None if name == "asyncio" else import_module(name).new_event_loop
-    return asyncio.Runner(loop_factory=factory)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from labs.bench.floor import (
@@ -12,7 +11,6 @@ from labs.bench.floor import (
     STEP_MOST_NS,
     TIMER_MOST_US,
     Floor,
-    OnLoop,
 )
 
 
@@ -33,15 +31,9 @@ class Row(NamedTuple):
     advice: str
 
 
-def describe(floor: Floor) -> Iterator[Row]:
+def describe(floor: Floor) -> list[Row]:
     """The figures of the floor, a row each."""
-    yield _ping(floor)
-    for each in floor.loops:
-        yield _websocket(each)
-    yield _fan_out(floor)
-    for each in floor.loops:
-        yield _timer(each)
-    yield _clock(floor)
+    return [_ping(floor), _websocket(floor), _fan_out(floor), _timer(floor), _clock(floor)]
 
 
 def _ping(floor: Floor) -> Row:
@@ -64,23 +56,23 @@ def _ping(floor: Floor) -> Row:
     )
 
 
-def _websocket(found: OnLoop) -> Row:
-    websocket = found.websocket
+def _websocket(floor: Floor) -> Row:
+    found, loop = floor.websocket, floor.loop
     return Row(
-        f"WebSocket, {found.loop}",
-        f"WebSocket 왕복, {found.loop}",
-        f"p50 {websocket.p50_us:,.0f} µs, {found.ratio:.2f} × raw",
+        "WebSocket, generator",
+        "WebSocket 왕복, 부하 생성기",
+        f"p50 {found.p50_us:,.0f} µs, {floor.ratio:.2f} × raw",
         f"≤ {RATIO_MOST:g} × raw",
-        found.ratio <= RATIO_MOST,
+        floor.ratio <= RATIO_MOST,
         "Round trip, the same 64 bytes in WebSocket frames, masked on the way up (RFC 6455); "
-        f"framing and parsing on {found.loop} included, the far end blocks; same clock, same load, "
-        f"one by one in turn with the raw ones (p50 {found.blocking.p50_us:.0f} µs); "
-        f"n = {websocket.n:,}.",
-        f"같은 64바이트를 WebSocket 프레임으로; {found.loop}에서 프레임을 만들고 읽는 시간 포함; "
-        f"같은 시계, 순수 소켓 왕복(p50 {found.blocking.p50_us:.0f} µs)과 하나씩 번갈아; "
-        f"n = {websocket.n:,}.",
-        "The instrument adds more than it should to every latency; measure again when the machine "
-        "has nothing else to do.",
+        f"one end a light client of the generator on {loop}, its framing and parsing included, "
+        "the other end blocks; same clock, same load, one by one in turn with the raw ones; "
+        f"n = {found.n:,}.",
+        f"같은 64바이트를 WebSocket 프레임으로; 한쪽은 {loop} 위의 부하 생성기 클라이언트, "
+        "프레임을 만들고 읽는 시간 포함; 같은 시계, 순수 소켓 왕복과 하나씩 번갈아; "
+        f"n = {found.n:,}.",
+        "The instrument adds more than it should to every latency: install uvloop if it is "
+        "missing, and measure again when the machine has nothing else to do.",
     )
 
 
@@ -105,18 +97,18 @@ def _fan_out(floor: Floor) -> Row:
     )
 
 
-def _timer(found: OnLoop) -> Row:
-    late = found.timer
+def _timer(floor: Floor) -> Row:
+    late, loop = floor.timer, floor.loop
     return Row(
-        f"timer error, {found.loop}",
-        f"타이머 오차, {found.loop}",
+        "timer error, generator",
+        "타이머 오차, 부하 생성기",
         f"p99 {late.p99_us:,.0f} µs, max {late.max_us:,.0f} µs",
         f"p99 ≤ {TIMER_MOST_US:,.0f} µs",
         late.p99_us <= TIMER_MOST_US,
-        f"How late the generator's clockwork wakes on {found.loop}, by the monotonic clock; open "
+        f"How late the generator's clockwork wakes on {loop}, by the monotonic clock; open "
         f"loop, a wake every 2 ms with nothing else to do; n = {late.n:,}, "
         f"p50 {late.p50_us:.0f} µs.",
-        f"부하 생성기의 시계 장치가 {found.loop}에서 얼마나 늦게 깨는가; 단조 시계; "
+        f"부하 생성기의 시계 장치가 {loop}에서 얼마나 늦게 깨는가; 단조 시계; "
         f"2 ms마다 한 번, 다른 일 없이; n = {late.n:,}, p50 {late.p50_us:.0f} µs.",
         "Messages will be begun late; latencies count from the intended moment and hold that.",
     )
