@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -47,10 +47,16 @@ class Child:
         self._logging = asyncio.create_task(self._keep_log(process.stderr))
 
     @classmethod
-    async def start(cls, name: str, module: str, *arguments: str) -> Child:
-        """Run `python -m module arguments`; `name` is what people call it."""
+    async def start(
+        cls, name: str, module: str, *arguments: str, prefix: Sequence[str] = ()
+    ) -> Child:
+        """Run `python -m module arguments`; `name` is what people call it.
+
+        `prefix` is a command that runs it in its place, in another namespace say.
+        """
         # A session of its own: Ctrl-C at the terminal is the parent's to handle.
         process = await asyncio.create_subprocess_exec(
+            *prefix,
             sys.executable,
             "-m",
             module,
