@@ -113,6 +113,23 @@ def test_what_falls_short_is_not_met(measured: Floor) -> None:
     assert not any(row.met for row in describe(slowed(measured)))
 
 
+@pytest.mark.parametrize(
+    ("sender", "receiver", "limit"),
+    [
+        (0.99, 0.6, "the sender was the limit"),
+        (0.7, 0.98, "the receiver was the limit"),
+        (0.4, 0.3, "other programs, or the kernel, were the limit"),
+    ],
+)
+def test_says_what_limited_the_fan_out(
+    measured: Floor, sender: float, receiver: float, limit: str
+) -> None:
+    fanout = msgspec.structs.replace(measured.fanout, sender_cpu=sender, receiver_cpu=receiver)
+    row = describe(msgspec.structs.replace(measured, fanout=fanout))[2]
+    assert limit in row.note
+    assert limit in row.advice
+
+
 async def begun() -> asyncio.Task[Floor]:
     """A measurement that would take long, with both its processes there."""
     measuring = asyncio.create_task(floor.measure(share_s=5.0))
