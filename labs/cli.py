@@ -1,4 +1,4 @@
-"""The command line: `labs list`, `run`, `chat`, `diff`, `bench`.
+"""The command line: `labs list`, `run`, `chat`, `diff`, and what measures (`labs.bench.cli`).
 
 Only what a command needs is imported, and only once it runs: `labs list` answers at once.
 """
@@ -16,15 +16,15 @@ from urllib.parse import urlsplit
 
 import typer
 
+from labs.bench import cli as bench_cli
 from labs.errors import LabError, UsageError
 from labs.settings import Settings
 from labs.variants import FIVE, VARIANTS, load
+from labs.wire import cli as wire_cli
 
 DEFAULT = Settings()
 PORT = 30_001
 DAY_S = 86_400
-RESULTS = Path("results")
-BUDGET_S = 60.0
 TRANSPORTS = ",".join(DEFAULT.transports)
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+bench_cli.add_to(app)
+app.add_typer(wire_cli.app, name="wire")
 
 Name = Annotated[str, typer.Argument(help="A name of `labs list`.", metavar="NAME")]
 Room = Annotated[str, typer.Option(help="The room people join.")]
@@ -163,27 +166,6 @@ def diff(
     if unknown:
         raise UsageError(f"no variant has {unknown.pop()!r}; there are {', '.join(FILES)}")
     show(difference(load(a), load(b), file or FILES))
-
-
-@app.command()
-def bench(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(help="Names of `labs list`; the five if left out.", metavar="[NAMES]..."),
-    ] = None,
-    workload: Annotated[
-        str, typer.Option(help="idle, paced, burst: some of them, with commas; all if left out.")
-    ] = "",
-    seed: Annotated[int, typer.Option(min=0, help="What the crowds and the order come from.")] = 1,
-    out: Annotated[Path, typer.Option(help="The folder results are written to.")] = RESULTS,
-    budget_s: Annotated[
-        float, seconds("--budget", "How long all of it may take; the rest goes into repeats")
-    ] = BUDGET_S,
-) -> int:
-    """Compare transports: bytes, requests, latency, losses, server load; write a report."""
-    from labs.bench import command
-
-    return command.bench(names or (), _split(workload), seed, out, budget_s)
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

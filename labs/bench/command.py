@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,10 +20,13 @@ from labs.bench.host import find as find_variant
 from labs.bench.results import Result, Run
 from labs.bench.stats import warnings
 from labs.bench.table import caption, columns, table
-from labs.bench.workload import WORKLOADS, find
+from labs.bench.workload import DEFAULT, find
 from labs.errors import LabError, UsageError
+from labs.net.network import Network
+from labs.net.network import load as load_network
 
 BUDGET_S = 60.0
+CONNECT_S = 3.0  # a server that is there answers sooner
 INTERRUPTED = 130  # the exit status of a program ended by SIGINT
 
 
@@ -31,19 +36,25 @@ def bench(
     seed: int = 1,
     out: Path = Path("results"),
     budget_s: float = BUDGET_S,
+    network: str = "",
+    url: str = "",
 ) -> int:
     """Measure variants under workloads, print the tables, write results; answers the status.
 
-    Nothing named means all five, under all workloads. Repeats fill `budget_s`, in seconds.
-    The status is 1 when a message met a wrong fate or a process died, 130 after Ctrl-C.
-    Raises `UsageError`.
+    Nothing named means all five, under the default workloads. Runs are repeated until the
+    figures are settled, or until `budget_s` seconds are over. `network` is the name or the
+    file of one to emulate; `url` a server that is there already, for one variant. The status is
+    1 when a message met a wrong fate or a process died, 130 after Ctrl-C. Raises `UsageError`.
     """
     begun_s, ended, status = monotonic(), "", 0
-    wanted = [find(name) for name in dict.fromkeys(workloads or WORKLOADS)]
+    wanted = [find(name) for name in dict.fromkeys(workloads or DEFAULT)]
     chosen = _variants(names)
+    emulated = load_network(network) if network else None
     _check_folder(out)
+    if url:
+        _check_url(url, chosen, emulated)
     with Bar() as bar:
-        comparison = Comparison(chosen, wanted, seed, budget_s, bar)
+        comparison = Comparison(chosen, wanted, seed, budget_s, bar, emulated, url)
         try:
             asyncio.run(comparison.measure())
         except KeyboardInterrupt:
@@ -117,6 +128,24 @@ def _check_folder(out: Path) -> None:
         raise UsageError(f"{out} cannot be written to; give another folder")
 
 
+def _check_url(url: str, names: Sequence[str], network: Network | None) -> None:
+    """Raises `UsageError` for what cannot be measured, `LabError` where nobody answers."""
+    there = urlsplit(url)
+    if there.scheme != "http" or not there.hostname:
+        raise UsageError(f"url is {url!r}; give one like http://127.0.0.1:30001")
+    if len(names) != 1:
+        raise UsageError("a server of yours speaks one transport; name it with --variant")
+    if network:
+        raise UsageError("a network is put before servers of our own; leave --network or --url out")
+    try:
+        address = there.hostname, there.port or 80
+        with socket.create_connection(address, timeout=CONNECT_S):
+            return
+    except OSError as error:
+        reason = error.strerror or error
+        raise LabError(f"nobody answers at {url} within {CONNECT_S:g} s: {reason}") from None
+
+
 def _result(comparison: Comparison, ended: str, elapsed_s: float) -> Result:
     return Result(
         format=results.FORMAT,
@@ -129,6 +158,9 @@ def _result(comparison: Comparison, ended: str, elapsed_s: float) -> Result:
         machine=results.this_machine(),
         versions=results.versions(),
         runs=comparison.runs,
+        floor=comparison.floor,
+        shaping=comparison.shaping,
+        url=comparison.url,
     )
 
 

@@ -1,4 +1,4 @@
-"""One server in a process of its own: `python -m labs.bench.host NAME`.
+"""One server in a process of its own: `python -m labs.bench.host NAME [HOST]`.
 
 Reads the settings as one JSON line from stdin, serves on a port the system chooses, prints
 `{"url": ...}`, answers every further line with the CPU time it has used (`cpu_s`) at a moment
@@ -19,7 +19,7 @@ from labs import variants
 from labs.errors import UsageError
 from labs.settings import Settings
 from labs.variants import Variant
-from labs.wire.control import commands, reply
+from labs.wire.control import allow_files, commands, reply
 
 HOST = "127.0.0.1"
 
@@ -38,14 +38,15 @@ def find(name: str) -> Variant:
     return variant
 
 
-async def main(name: str) -> None:
+async def main(name: str, host: str = HOST) -> None:
     """Serve until told to stop."""
+    allow_files()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     told = commands()
     variant = find(name)
     settings = variant.settings(Settings(**await anext(told)))
-    async with variant.serve(variant.chat(settings), HOST, 0) as url:
+    async with variant.serve(variant.chat(settings), host, 0) as url:
         reply({"url": url})
         ends = {asyncio.create_task(stop.wait()), asyncio.create_task(_tell_use(told))}
         _, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -60,4 +61,4 @@ async def _tell_use(told: AsyncIterator[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(*sys.argv[1:]))

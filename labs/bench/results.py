@@ -13,12 +13,14 @@ import msgspec
 import psutil
 
 import labs
+from labs.bench.floor import Floor
 from labs.bench.record import Outcome
 from labs.bench.workload import Workload
 from labs.errors import LabError
-from labs.wire.tap import Traffic
+from labs.net.shaping import Shaping
+from labs.wire.traffic import Segments, Traffic
 
-FORMAT = 1
+FORMAT = 2
 PACKAGES = ("aiohttp", "websockets", "python-socketio", "python-engineio", "hdrhistogram")
 
 Kind = Literal["bytes", "latency"]
@@ -32,11 +34,15 @@ class ServerUse(msgspec.Struct, frozen=True):
     full_bytes: int  # at the end of the window
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run of one variant under one workload: the unit of every statistic.
 
-    A `bytes` run goes through the tap and has `phases` (join, wait, steady, leave); a `latency`
-    run has no tap and was alone. `others_cpu` is the cores other programs took meanwhile.
+    A `bytes` run goes through the tap and has `windows`: what passed while everyone joined,
+    waited (until the schedule began), in the `steady` window and while everyone left; a
+    `latency` run has no tap and was alone. `predicted` is what the closed form says of the
+    steady window, by `labs.wire.traffic.cell`; `predicted_each` of one `handshake`, `message`,
+    `delivery` and `idle_minute`, by direction and layer. `server` is None where the server is
+    not ours to look into. `others_cpu` is the cores other programs took meanwhile.
     """
 
     workload: str
@@ -47,10 +53,13 @@ class Run(msgspec.Struct, frozen=True):
     window_s: float  # the schedule's
     steady_s: float  # ... and the drain's or the tail's
     outcome: Outcome
-    server: ServerUse
+    server: ServerUse | None
     others_cpu: float
     log: list[str]
-    phases: dict[str, Traffic]
+    windows: dict[str, Traffic] = {}
+    segments: Segments | None = None  # TCP's own, on the clients' side of the tap
+    predicted: dict[str, float] = {}
+    predicted_each: dict[str, dict[str, float]] = {}
 
     @property
     def valid(self) -> bool:
@@ -68,8 +77,13 @@ class Machine(msgspec.Struct, frozen=True):
     kernel: str
 
 
-class Result(msgspec.Struct, frozen=True):
-    """Everything `labs bench` measured at one time. `ended` says why it stopped there."""
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything `labs bench` measured at one time. `ended` says what ended it before its time.
+
+    `floor` is what the instrument measured of itself and of the bare loopback before; `shaping`
+    the network that was emulated, nominal and as measured; `url` the server, where it was not
+    started for this.
+    """
 
     format: int
     made_at: str
@@ -81,6 +95,9 @@ class Result(msgspec.Struct, frozen=True):
     machine: Machine
     versions: dict[str, str]
     runs: list[Run]
+    floor: Floor | None = None
+    shaping: Shaping | None = None
+    url: str = ""
 
     def of(self, workload: str, variant: str, kind: Kind | None = None) -> list[Run]:
         """The runs of one variant under one workload."""

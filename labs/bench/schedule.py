@@ -1,6 +1,6 @@
 """Who says what and when: made from a seed before anything is sent, and never changed by it.
 
-The load is open-loop: the schedule knows nothing of answers. A generator that waits for one
+An open loop follows the schedule and knows nothing of answers. A generator that waits for one
 before it sends the next slows down with the server and leaves the worst moments unmeasured
 (coordinated omission; Gil Tene, "How NOT to Measure Latency", 2013).
 """
@@ -22,21 +22,37 @@ KOREAN = """안녕하세요 오늘 날씨가 정말 좋네요 점심은 뭐 먹�
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One message of the schedule, meant to be sent `at_ns` after the start."""
+    """One message of the schedule, meant to be sent `at_ns` after the start.
+
+    The start is that of the window: what comes before it warms up.
+    """
 
     at_ns: int
     sender: int
     text: str
 
 
-def schedule(workload: Workload, seed: int, number: int) -> list[Tick]:
-    """The messages of run `number`, in order of time; every variant gets the same."""
+def schedule(workload: Workload, seed: int, number: int, warm: bool = False) -> list[Tick]:
+    """The messages of run `number`, in order of time; every variant gets the same.
+
+    With `warm`, those of the warm-up come first, at the rate of the window.
+    """
     random = Random(f"{seed}/{workload.name}/{number}")
     moments = sorted(_moments(workload, random))
+    if warm and workload.arrivals in ("constant", "poisson"):
+        count = round(workload.rate_per_s * workload.warmup_s)
+        early = sorted(-random.uniform(0, workload.warmup_s) for _ in range(count))
+        moments = [*early, *moments]
     return [
-        Tick(round(at_s * 1e9), random.randrange(workload.clients), _text(index, workload, random))
+        Tick(round(at_s * 1e9), random.randrange(workload.talkers), _text(index, workload, random))
         for index, at_s in enumerate(moments)
     ]
+
+
+def phases(workload: Workload, seed: int, number: int) -> list[float]:
+    """Where in its interval each client polls, uniformly random in [0, 1)."""
+    random = Random(f"{seed}/{workload.name}/{number}/phases")
+    return [random.random() for _ in range(workload.clients)]
 
 
 def _moments(workload: Workload, random: Random) -> Iterator[float]:

@@ -16,6 +16,11 @@ import msgspec
 
 from labs.errors import LabError
 
+try:
+    import resource
+except ImportError:  # not a Unix
+    resource = None  # type: ignore[assignment]
+
 T = TypeVar("T")
 
 LINE_BYTES = 1 << 24  # the longest line: a run's histograms
@@ -135,6 +140,24 @@ async def while_alive(work: Coroutine[Any, Any, T], *others: Child) -> T:
         for task in (main, *deaths):
             task.cancel()
         await asyncio.gather(main, *deaths, return_exceptions=True)
+
+
+async def together(*work: Coroutine[Any, Any, object]) -> None:
+    """Do all at once; the first error ends the others and is raised."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def allow_files() -> None:
+    """In a child: as many open sockets as the system lets this user have."""
+    if resource is not None:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def commands() -> AsyncIterator[dict[str, Any]]:

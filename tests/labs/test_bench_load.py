@@ -5,23 +5,34 @@ from __future__ import annotations
 import asyncio
 import time
 from itertools import pairwise
+from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
 import pytest
 
-from labs.bench.load import Player, until
-from labs.bench.record import FATES, ClockError, LossLedger
-from labs.bench.schedule import Tick, schedule
+from labs.bench.player import Player
+from labs.bench.record import (
+    FATES,
+    ClockError,
+    LossLedger,
+    Outcome,
+    histogram,
+    latencies_ns,
+    merged,
+    packed,
+    timeline,
+    together,
+)
+from labs.bench.schedule import Tick, phases, schedule
 from labs.bench.workload import WORKLOADS, Workload, find
-from labs.chat import Message
 from labs.errors import LabError, UsageError
 
 S = 1_000_000_000
 
 
 def workload(**changes: Any) -> Workload:
-    return Workload("test", "a question?", "질문?", **changes)
+    return Workload(name="test", **changes)
 
 
 # Workloads
@@ -35,16 +46,66 @@ def test_an_unknown_workload_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"clients": 0}, "clients is 0; give 1 to 1000"),
+        ({"clients": 0}, "clients is 0; give 1 to 20000"),
         ({"korean_share": 1.5}, "korean_share is 1.5"),
         ({"rate_per_s": 0.1}, "rate_per_s is too low"),
         ({"settings": {"hold": 3}}, "no setting is called 'hold'"),
         ({"settings": {"hold_s": -1}}, "hold_s is -1"),
+        ({"arrivals": "often"}, "arrivals is 'often'; give one of none, constant"),
+        ({"senders": 30}, "cannot be more than clients"),
+        ({"cut_at_s": 2.0}, "cut_at_s must be before duration_s"),
+        ({"headers": "chromium"}, "probes = 0"),
     ],
 )
 def test_a_bad_workload_says_what_is_allowed(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         workload(**changes)
+
+
+FILE = """
+like = "paced"
+question = "How does my class talk?"
+clients = 12
+korean_share = 1.0
+[settings]
+interval_s = 0.5
+"""
+
+
+def test_a_file_is_a_workload_too(tmp_path: Path) -> None:
+    path = tmp_path / "class.toml"
+    path.write_text(FILE)
+    found = find(str(path))
+    assert (found.name, found.clients, found.korean_share) == ("class", 12, 1.0)
+    assert found.settings == {"interval_s": 0.5}
+    assert found.rate_per_s == WORKLOADS["paced"].rate_per_s
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("client = 3", r"class.toml: a workload has no 'client'; did you mean clients\?"),
+        ("clients = 'many'", r"class.toml: clients is 'many': .*; give 1 to 20000"),
+        ("clients = 0", r"class.toml: workload class: clients is 0; give 1 to 20000"),
+        ("arrivals = 'often'", r"class.toml: arrivals is 'often'"),
+        ("like = 'loud'", r"class.toml: like is 'loud'; give one of idle, paced"),
+        ("settings = {hold = 1}", r"class.toml: .*no setting is called 'hold'"),
+        ("settings = {hold_s = 'x'}", r"class.toml: .*settings: "),
+        ("clients 3", r"class.toml is no TOML"),
+    ],
+)
+def test_a_bad_file_names_file_key_and_range(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "class.toml"
+    path.write_text(line)
+    with pytest.raises(UsageError, match=said):
+        find(str(path))
+    with pytest.raises(UsageError, match=r"nowhere\.toml: No such file"):
+        find(str(tmp_path / "nowhere.toml"))
+
+
+def test_rooms_share_the_clients_out() -> None:
+    each = workload(clients=7, rooms=3)
+    assert [each.members(room) for room in range(3)] == [3, 2, 2]
 
 
 # Schedules
@@ -95,7 +156,11 @@ def test_texts_are_distinct_of_drawn_length_and_partly_korean() -> None:
     assert lengths[-1] <= 60
 
 
-# Open loop
+# Open and closed loops
+
+
+def player(ticks: list[Tick], start_ns: int, send: Any) -> Player:
+    return Player(dict(enumerate(ticks)), start_ns, send)
 
 
 async def test_a_send_that_is_never_answered_delays_no_other() -> None:
@@ -105,11 +170,11 @@ async def test_a_send_that_is_never_answered_delays_no_other() -> None:
         begun.append(tick.text)
         await never.wait()
 
-    player = Player(ticks)
-    await player.play(monotonic_ns(), send)
+    playing = player(ticks, monotonic_ns(), send)
+    await playing.open_loop()
     await asyncio.sleep(0)
     assert begun == [tick.text for tick in ticks]
-    await player.finish(within_s=0.01)
+    await playing.finish(within_s=0.01)
 
 
 async def test_what_a_late_generator_adds_is_seen() -> None:
@@ -119,119 +184,208 @@ async def test_what_a_late_generator_adds_is_seen() -> None:
         if tick.text == "#0":
             time.sleep(0.05)  # noqa: ASYNC251 (the generator has something else to do)
 
-    player = Player(ticks)
     start_ns = monotonic_ns()
-    await player.play(start_ns, send)
-    await player.finish(within_s=1)
-    assert player.intended_ns == [start_ns, start_ns + 1_000_000, start_ns + 2_000_000]
-    assert min(player.lags_ns[1:]) > 45_000_000
+    playing = player(ticks, start_ns, send)
+    await playing.open_loop()
+    await playing.finish(within_s=1)
+    assert min(playing.begun_ns[index] - start_ns for index in (1, 2)) > 45_000_000
+
+
+async def test_a_closed_loop_omits_what_its_senders_had_to_wait_for() -> None:
+    """One answer takes as long as all the window: what was meant for it is late, or never sent."""
+    ticks = [Tick(n * 10_000_000, 0, f"#{n}") for n in range(8)] + [Tick(70_000_000, 1, "#8")]
+    answer = asyncio.Event()
+
+    async def send(tick: Tick) -> None:
+        if tick.text == "#2":
+            await answer.wait()
+
+    start_ns = monotonic_ns()
+    playing = player(ticks, start_ns, send)
+    playing.closed_loop(think_s=0.0, end_ns=start_ns + 80_000_000)
+    await playing.until(start_ns + 80_000_001)
+    answer.set()
+    await playing.finish(within_s=1)
+    assert sorted(playing.begun_ns) == [0, 1, 2, 8], "the other sender did not wait"
+
+
+async def test_waiting_for_a_moment_is_not_counted_as_work() -> None:
+    playing = player([], 0, None)
+    await playing.until(monotonic_ns() + 1_000_000)
+    assert 0 < playing.spun_ns <= 1_200_000
 
 
 async def test_a_failed_send_is_not_swallowed() -> None:
     async def send(tick: Tick) -> None:
         raise LabError("refused")
 
-    player = Player([Tick(0, 0, "#0")])
-    await player.play(monotonic_ns(), send)
+    playing = player([Tick(0, 0, "#0")], monotonic_ns(), send)
+    await playing.open_loop()
     with pytest.raises(LabError, match="refused"):
-        await player.finish(within_s=1)
+        await playing.finish(within_s=1)
 
 
 async def test_until_never_returns_early() -> None:
     for after_ns in (-5, 0, 10_000, 3_000_000):
         moment_ns = monotonic_ns() + after_ns
-        await until(moment_ns)
+        await player([], 0, None).until(moment_ns)
         assert monotonic_ns() >= moment_ns
 
 
 # Fates
 
 TICKS = [Tick(n * S, 0, f"#{n}") for n in range(3)]
+INTENDED_NS = [S + tick.at_ns for tick in TICKS]
 
 
-def talk(index: int, offset: int | None = None) -> Message:
-    return Message(offset or index + 1, "talk", "ann", f"#{index}", 0)
-
-
-def ledger(*seen: tuple[Message, int]) -> LossLedger:
+def ledger(*seen: tuple[int, int]) -> LossLedger:
     """A ledger of one client that saw these messages, each so many ns after it was meant."""
-    book = LossLedger(TICKS, 1)
-    book.begin([tick.at_ns for tick in TICKS])
-    for message, after_ns in seen:
-        book.saw(0, message, int(message.text[1:]) * S + after_ns)
+    book = LossLedger(TICKS, workload(clients=1, late_s=1.0), [0])
+    for index, after_ns in seen:
+        book.arrived(0, index, index + 1, INTENDED_NS[index] + after_ns)
     return book
 
 
-def fates(book: LossLedger, late_s: float = 1.0) -> list[str]:
-    return [book.fate(index, 0, late_s) for index in range(3)]
+def fates(book: LossLedger) -> list[str]:
+    return [book.fate(index, 0, INTENDED_NS[index]) for index in range(3)]
+
+
+def wrong(book: LossLedger) -> list[str]:
+    return book.verdict(INTENDED_NS)[1]
 
 
 def test_delivered() -> None:
-    book = ledger((talk(0), 5), (talk(1), 5), (talk(2), 5))
+    book = ledger((0, 5), (1, 5), (2, 5))
     assert fates(book) == ["delivered"] * 3
     assert book.complete.is_set()
-    assert book.verdict(1.0) == ({**dict.fromkeys(FATES, 0), "delivered": 3}, [])
+    assert book.verdict(INTENDED_NS) == ({**dict.fromkeys(FATES, 0), "delivered": 3}, [])
 
 
 def test_lost() -> None:
-    book = ledger((talk(0), 5), (talk(2), 5))
+    book = ledger((0, 5), (2, 5))
     assert fates(book) == ["delivered", "lost", "delivered"]
     assert not book.complete.is_set()
-    assert book.verdict(1.0)[1] == ["message 1 at client 0: lost"]
+    assert wrong(book) == ["message 1 at client 0: lost"]
 
 
 def test_duplicate() -> None:
-    book = ledger((talk(0), 5), (talk(1), 5), (talk(1), 9), (talk(2), 5))
+    book = ledger((0, 5), (1, 5), (1, 9), (2, 5))
     assert fates(book) == ["delivered", "duplicate", "delivered"]
-    assert book.verdict(1.0)[1] == ["message 1 at client 0: duplicate"]
+    assert wrong(book) == ["message 1 at client 0: duplicate"]
 
 
 def test_reordered() -> None:
-    book = ledger((talk(0), 5), (talk(2), 5), (talk(1), 5))
+    book = ledger((0, 5), (2, 5), (1, 5))
     assert fates(book) == ["delivered", "reordered", "delivered"]
-    assert book.verdict(1.0)[1] == ["message 1 at client 0: reordered"]
+    assert wrong(book) == ["message 1 at client 0: reordered"]
 
 
 def test_reordered_between_clients() -> None:
-    book = LossLedger(TICKS[:2], 2)
-    book.begin([0, 0])
-    book.saw(0, talk(0, offset=1), 5)
-    book.saw(0, talk(1, offset=2), 5)
-    book.saw(1, talk(1, offset=1), 5)
-    book.saw(1, talk(0, offset=2), 5)
-    assert [book.fate(index, 1, 1.0) for index in (0, 1)] == ["reordered", "reordered"]
+    book = LossLedger(TICKS[:2], workload(clients=2), [0, 1])
+    for client, index, offset in ((0, 0, 1), (0, 1, 2), (1, 1, 1), (1, 0, 2)):
+        book.arrived(client, index, offset, 5 * S)
+    assert [book.fate(index, 1, S) for index in (0, 1)] == ["reordered", "reordered"]
 
 
 def test_recovered() -> None:
-    book = ledger((talk(0), 5), (talk(1), 900), (talk(2), 5))
-    book.broke(0, 1 * S + 300)
+    book = ledger((0, 5), (1, 900), (2, 5))
+    book.broke(0, INTENDED_NS[1] + 300)
     assert fates(book) == ["delivered", "recovered", "delivered"]
-    assert book.verdict(1.0)[1] == []
+    assert not wrong(book)
 
 
 def test_late_is_told_but_is_not_wrong() -> None:
-    book = ledger((talk(0), 5), (talk(1), 2 * S), (talk(2), 5))
+    book = ledger((0, 5), (1, 2 * S), (2, 5))
     assert fates(book) == ["delivered", "late", "delivered"]
-    assert book.verdict(1.0)[1] == []
+    assert not wrong(book)
 
 
 def test_what_nobody_sent_is_foreign_and_what_was_altered_is_lost_too() -> None:
-    book = ledger((talk(0), 5), (talk(1), 5))
-    book.saw(0, Message(3, "talk", "ann", "#2?", 0), 3 * S)
-    book.saw(0, Message(4, "join", "#2", "", 0), 3 * S)
-    assert book.foreign == 1
+    book = ledger((0, 5), (1, 5))
+    book.heard(0, "#2?", 3, 3 * S)
+    book.arrived(0, 7, 4, 3 * S)
     assert fates(book)[2] == "lost"
+    assert wrong(book)[1:] == ["2 messages came down that nobody sent"]
+
+
+def test_a_message_belongs_to_its_room_only() -> None:
+    crowd = workload(clients=4, rooms=2)
+    book = LossLedger([Tick(0, 0, "#0"), Tick(0, 1, "#1")], crowd, [0, 1, 2, 3])
+    for client, index in ((0, 0), (2, 0), (1, 1), (3, 1)):
+        assert not book.complete.is_set()
+        book.arrived(client, index, 3, 2 * S)
+    assert book.complete.is_set()
+    assert book.verdict([S, S])[0]["delivered"] == 4
+    assert book.text_bytes == 8
+
+
+def test_what_a_closed_loop_never_sent_is_not_lost() -> None:
+    book = ledger((0, 5), (1, 5))
+    book.sent([0, 1])
+    assert book.complete.is_set()
+    assert not wrong(book)
+
+
+def test_the_warm_up_has_fates_but_no_latency() -> None:
+    book = LossLedger([Tick(-5, 0, "#0"), Tick(5, 0, "#1")], workload(clients=1), [0])
+    book.arrived(0, 0, 1, S)
+    book.arrived(0, 1, 2, S + 7)
+    assert latencies_ns(book.arrivals(), [0, S]) == [7]
+    assert book.verdict([0, S])[0]["delivered"] == 2
 
 
 def test_a_negative_latency_raises() -> None:
-    book = ledger((talk(0), 5), (talk(1), -1))
+    book = ledger((0, 5), (1, -1))
     with pytest.raises(ClockError, match="1 ns before it was sent"):
-        book.latencies_ns([tick.at_ns for tick in TICKS])
+        latencies_ns(book.arrivals(), INTENDED_NS)
 
 
 def test_latency_counts_from_the_moment_it_is_asked_for() -> None:
-    book = ledger((talk(0), 500_000), (talk(1), 700_000))
-    intended = [tick.at_ns for tick in TICKS]
-    begun = [at_ns + 100_000 for at_ns in intended]
-    assert sorted(book.latencies_ns(intended)) == [500_000, 700_000]
-    assert sorted(book.latencies_ns(begun)) == [400_000, 600_000]
+    book = ledger((0, 500_000), (1, 700_000))
+    begun = [at_ns + 100_000 for at_ns in INTENDED_NS]
+    assert sorted(latencies_ns(book.arrivals(), INTENDED_NS)) == [500_000, 700_000]
+    assert sorted(latencies_ns(book.arrivals(), begun)) == [400_000, 600_000]
+
+
+def test_a_timeline_has_each_delivery_in_the_slice_it_was_meant_for() -> None:
+    book = ledger((0, 500_000), (1, 700_000), (2, 900_000))
+    slices = timeline(book.arrivals(), TICKS, INTENDED_NS, window_s=2.0)
+    counts = [merged([each]).get_total_count() for each in slices]
+    assert [i for i, count in enumerate(counts) if count] == [0, 10, 19]
+    assert merged([slices[10]]).get_max_value() == pytest.approx(700, abs=1)
+
+
+# Several generators
+
+
+def outcome(**changes: Any) -> Outcome:
+    empty = packed(histogram())
+    told: dict[str, Any] = dict.fromkeys(("corrected", "uncorrected", "probes", "back"), empty)
+    numbers = {"text_bytes": 5, "missed_ticks": 1, "unsent": 0, "lag_most_ms": 2.0}
+    told |= {"fates": {"delivered": 3}, "wrong": [], "timeline": [empty], "generator_cpu": 0.5}
+    return Outcome(**{**told, **numbers, **changes})
+
+
+def test_outcomes_of_several_generators_are_one() -> None:
+    a = outcome(corrected=packed(histogram([1_000_000])), wrong=["a"])
+    b = outcome(corrected=packed(histogram([3_000_000])), lag_most_ms=9.0, generator_cpu=0.7)
+    both = together([a, b])
+    assert both.fates == {"delivered": 6}
+    assert (both.text_bytes, both.missed_ticks, both.lag_most_ms) == (10, 2, 9.0)
+    assert (both.generator_cpu, both.wrong) == (0.7, ["a"])
+    assert merged([both.corrected]).get_total_count() == 2
+
+
+def test_phases_are_uniform_and_their_seed_s() -> None:
+    where = phases(workload(clients=2_000), 1, 1)
+    assert where == phases(workload(clients=2_000), 1, 1)
+    assert sum(where) / 2_000 == pytest.approx(0.5, abs=0.03)
+    assert all(0 <= phase < 1 for phase in where)
+
+
+def test_a_warm_up_comes_before_and_does_not_change_the_window() -> None:
+    each = workload(warmup_s=1.0, rate_per_s=20.0)
+    cold, warm = schedule(each, 1, 1), schedule(each, 1, 1, warm=True)
+    assert [tick.at_ns for tick in warm if tick.at_ns >= 0] == [tick.at_ns for tick in cold]
+    assert len(warm) == len(cold) + 20
+    assert [tick.text.split()[0] for tick in warm] == [f"#{n}" for n in range(60)]

@@ -1,0 +1,203 @@
+"""A crowd of clients: a few readable ones of the variant as probes, the others light."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import monotonic_ns
+from typing import Protocol
+
+from labs.bench import heads
+from labs.bench.light import Light
+from labs.bench.record import LossLedger
+from labs.bench.workload import Workload
+from labs.chat import Joined
+from labs.errors import ChatError, LabError
+from labs.inbox import Backoff, new_key
+from labs.settings import Settings
+from labs.variants import Client, Variant
+from labs.wire.control import together
+
+SETTLE_S = 0.25  # after the last join, for polls and upgrades on their way
+LOOK_S = 0.02  # how often the clients' states are looked at
+GROUP = 50  # a larger crowd joins by so many at once
+
+
+class Member(Protocol):
+    """What a crowd asks of a client, light or readable."""
+
+    @property
+    def state(self) -> str:
+        """As `labs.variants.Client` has it."""
+
+    @property
+    def position_offset(self) -> int:
+        """The highest offset seen."""
+
+    async def connect(self, name: str) -> Joined:
+        """Join."""
+
+    def send(self, text: str, key: str | None = None) -> asyncio.Future[int]:
+        """Say something; the offset comes later."""
+
+    async def close(self) -> None:
+        """Leave."""
+
+
+class Probe:
+    """A readable client, whose messages go into the loss ledger."""
+
+    def __init__(self, number: int, client: Client, ledger: LossLedger) -> None:
+        self.position_offset = 0
+        self._number, self._client, self._ledger = number, client, ledger
+        self._receiving: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> str:
+        """As the client says; raises what ended it for good."""
+        if self._receiving and self._receiving.done():
+            self._receiving.result()
+        return self._client.state
+
+    async def connect(self, name: str) -> Joined:
+        """Join and receive."""
+        joined = await self._client.connect(name)
+        self._receiving = asyncio.create_task(self._receive())
+        return joined
+
+    def send(self, text: str, key: str | None = None) -> asyncio.Future[int]:
+        """Say something."""
+        return asyncio.ensure_future(self._client.send(text, key))
+
+    async def close(self) -> None:
+        """Leave."""
+        if self._receiving:
+            self._receiving.cancel()
+        await self._client.close()
+
+    async def _receive(self) -> None:
+        async for message in self._client.messages():
+            at_ns = monotonic_ns()
+            self.position_offset = message.offset
+            if message.kind == "talk":
+                self._ledger.heard(self._number, message.text, message.offset, at_ns)
+
+
+class Crowd:
+    """The clients of one generator, by their numbers.
+
+    `kind` is the light client, if there is one; none of them reads what is compressed.
+    `back_ns`: from the cut until back.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        kind: type[Light] | None,
+        url: str,
+        workload: Workload,
+        phases: Sequence[float],
+        ledger: LossLedger,
+        numbers: Sequence[int],
+    ) -> None:
+        self.back_ns: list[int] = []
+        self._ledger, self._workload = ledger, workload
+        self._watching: asyncio.Task[None] | None = None
+        self.members: dict[int, Member] = {}
+        self._lights: dict[int, Light] = {}
+        self._whole = {number: asyncio.Event() for number in numbers}
+        settings = variant.settings(Settings(**workload.settings))
+        for number in numbers:
+            room = settings.room if workload.rooms == 1 else f"room{number % workload.rooms}"
+            own = settings.but(room=room)
+            if kind is None or settings.compress or number < workload.probes:
+                self.members[number] = Probe(number, variant.client(url, own), ledger)
+                continue
+            self.members[number] = self._lights[number] = kind(
+                number,
+                url,
+                own,
+                heads.find(workload.headers),
+                ledger,
+                phase=phases[number],
+                keep_alive=workload.keep_alive,
+            )
+
+    async def join(self, see_all: bool) -> None:
+        """Everyone comes in; with `see_all`, until everyone has seen the last one come."""
+        numbers, at_once = list(self.members), 1 if len(self.members) <= GROUP else GROUP
+        for first in range(0, len(numbers), at_once):
+            await together(*map(self._join, numbers[first : first + at_once]))
+        # What one message more or less costs the hot path is dearer than looking now and then.
+        while see_all and not self._seen_all():
+            self.check()
+            await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(SETTLE_S)
+        self._watching = asyncio.create_task(self._watch())
+
+    async def send(self, number: int, text: str) -> None:
+        """Say something through a client, after a cut again with the same key."""
+        key, backoff = new_key(), Backoff()
+        while True:
+            await self._whole[number].wait()
+            try:
+                await self.members[number].send(text, key)
+                return
+            except (ChatError, ConnectionError) as error:
+                await backoff.after(error)
+
+    async def cut(self) -> None:
+        """Cut off every light client at once, and let each come back at once."""
+        at_ns = monotonic_ns()
+        for number, client in self._lights.items():
+            self._whole[number].clear()
+            client.drop()
+            self._ledger.broke(number, at_ns)
+        await together(*(self._return(number, at_ns) for number in self._lights))
+
+    async def leave(self) -> None:
+        """Everyone goes."""
+        if self._watching:
+            self._watching.cancel()
+        await asyncio.gather(*(member.close() for member in self.members.values()))
+
+    def check(self) -> None:
+        """Raises what ended a client for good, if one was."""
+        if self._watching and self._watching.done():
+            self._watching.result()
+        for number, member in self.members.items():
+            if member.state == "closed":
+                raise LabError(f"client{number} was ended by the server")
+
+    async def _join(self, number: int) -> None:
+        await self.members[number].connect(f"client{number}")
+        self._whole[number].set()
+
+    async def _return(self, number: int, cut_ns: int) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._lights[number].resume()
+                break
+            except (ChatError, ConnectionError) as error:
+                await backoff.after(error)
+        self.back_ns.append(monotonic_ns() - cut_ns)
+        self._whole[number].set()
+
+    def _seen_all(self) -> bool:
+        rooms = self._workload.rooms
+        return all(
+            # Nothing but joins is in a room's log by now.
+            member.position_offset >= self._workload.members(number % rooms)
+            for number, member in self.members.items()
+        )
+
+    async def _watch(self) -> None:
+        # Light clients tell the ledger by themselves when a connection ends.
+        probes = [pair for pair in self.members.items() if pair[0] not in self._lights]
+        while True:
+            at_ns = monotonic_ns()
+            for number, probe in probes:
+                if probe.state != "open":
+                    self._ledger.broke(number, at_ns)
+            await asyncio.sleep(LOOK_S)

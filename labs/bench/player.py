@@ -1,0 +1,84 @@
+"""Plays a schedule against a clock, in an open or a closed loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic_ns
+
+from labs.bench.schedule import Tick
+
+SPIN_NS = 1_500_000  # an event loop wakes up to a millisecond late; the rest of the way is spun
+IDLE_TURN_NS = 40_000  # a turn of the loop shorter than this had nothing to do
+
+Send = Callable[[Tick], Awaitable[object]]
+
+
+class Player:
+    """Begins messages at their moments; `begun_ns` is when it did, by their index.
+
+    An *open* loop waits for nothing but the clock. In a *closed* loop each sender waits for the
+    answer to its last message, and then `think_s`: it slows down with the server, and what it
+    did not send in the meantime, nobody has measured (coordinated omission).
+    """
+
+    def __init__(self, ticks: Mapping[int, Tick], start_ns: int, send: Send) -> None:
+        self.begun_ns: dict[int, int] = {}
+        self.spun_ns = 0  # time this process spent on nothing but waiting for a moment
+        self._ticks, self._start_ns, self._send = ticks, start_ns, send
+        self._sends: list[asyncio.Task[None]] = []
+
+    async def open_loop(self) -> None:
+        """Begin every message at its moment, or as soon after it as this process can."""
+        for index, tick in self._ticks.items():
+            await self.until(self._start_ns + tick.at_ns)
+            self._sends.append(asyncio.create_task(self._begin(index)))
+        await asyncio.sleep(0)  # in which the last ones begin
+
+    def closed_loop(self, think_s: float, end_ns: int) -> None:
+        """Begin every message at its moment, if its sender has nothing left to wait for.
+
+        None is begun after the end of the window.
+        """
+        turns: dict[int, list[int]] = {}
+        for index, tick in self._ticks.items():
+            turns.setdefault(tick.sender, []).append(index)
+        self._sends = [
+            asyncio.create_task(self._in_turn(indexes, think_s, end_ns))
+            for indexes in turns.values()
+        ]
+
+    async def finish(self, within_s: float) -> None:
+        """Wait for the answers; raises what a send that failed raised."""
+        if self._sends:
+            done, pending = await asyncio.wait(self._sends, timeout=within_s)
+            for task in pending:
+                task.cancel()
+            for task in done:
+                task.result()
+
+    async def until(self, moment_ns: int) -> None:
+        """Return at a moment of the monotonic clock, not up to a millisecond later."""
+        now_ns = monotonic_ns()
+        if moment_ns - now_ns > SPIN_NS:
+            await asyncio.sleep((moment_ns - now_ns - SPIN_NS) / 1e9)
+            now_ns = monotonic_ns()
+        while now_ns < moment_ns:
+            before_ns = now_ns
+            await asyncio.sleep(0)
+            now_ns = monotonic_ns()
+            if now_ns - before_ns < IDLE_TURN_NS:
+                self.spun_ns += now_ns - before_ns
+
+    async def _in_turn(self, indexes: Sequence[int], think_s: float, end_ns: int) -> None:
+        for index in indexes:
+            moment_ns = self._start_ns + self._ticks[index].at_ns
+            await asyncio.sleep(max(0.0, (moment_ns - monotonic_ns()) / 1e9))
+            if monotonic_ns() > end_ns:
+                return
+            await self._begin(index)
+            await asyncio.sleep(think_s)
+
+    async def _begin(self, index: int) -> None:
+        self.begun_ns[index] = monotonic_ns()
+        await self._send(self._ticks[index])
