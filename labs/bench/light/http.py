@@ -1,0 +1,334 @@
+"""HTTP as the light clients speak it: answers read in place, connections used again.
+
+`read` is a function of the bytes alone, so that it can be tried on any cut of them. What a
+request looks like is not decided here: heads come from `labs.bench.heads`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections import deque
+from time import monotonic_ns
+from typing import NamedTuple, Protocol, cast
+from urllib.parse import urlsplit
+
+IDLE_NS = 15_000_000_000  # aiohttp's client uses no connection again that has been idle for longer
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection:[^\r\n]*close", re.IGNORECASE)
+_CODING = re.compile(rb"\r\ncontent-encoding:[ \t]*([!-~]+)", re.IGNORECASE)
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})[ \r]")
+
+
+class Address(NamedTuple):
+    """Where a server is: what to connect to, what to say in `Host`, and a path before ours."""
+
+    host: str
+    port: int
+    netloc: str
+    path: str
+    tls: bool
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Take an `http:` or `https:` URL apart."""
+        parts = urlsplit(url)
+        tls = parts.scheme in ("https", "wss")
+        port = parts.port or (443 if tls else 80)
+        return cls(parts.hostname or "", port, parts.netloc, parts.path.rstrip("/"), tls)
+
+
+class Answer(NamedTuple):
+    """A response: `reusable` says whether another request may follow, `rest` what came after."""
+
+    status: int
+    head: bytes
+    body: bytes
+    reusable: bool
+    rest: bytes = b""
+
+
+def status_of(head: bytes) -> int:
+    """The status of a response head (RFC 9112 section 4); raises `ValueError`."""
+    line = _STATUS.match(head)
+    if line is None:
+        raise ValueError(f"no HTTP/1.1 response, but {head[:40]!r}")
+    return int(line[2])
+
+
+def split(data: bytes) -> tuple[bytes, bytes] | None:
+    """The head of a response, with its empty line, and what follows; None while it is cut.
+
+    Informational responses are passed over, but for the one that switches protocols (RFC 9110
+    section 15.2).
+    """
+    while (end := data.find(b"\r\n\r\n") + 4) > 3:
+        head = data[:end]
+        if not 100 <= status_of(head) < 200 or status_of(head) == 101:
+            return head, data[end:]
+        data = data[end:]
+    if len(data) > 12:
+        status_of(data)
+    return None
+
+
+def read(data: bytes, *, ended: bool = False) -> Answer | None:
+    """The response these bytes begin with, None if more must come (RFC 9112 section 6).
+
+    `ended` says that nothing more will. Raises `ValueError` for what is no response.
+    """
+    parts = split(data)
+    if parts is None:
+        return None
+    head, rest = parts
+    status, body = status_of(head), b""
+    reusable = head.startswith(b"HTTP/1.1") and not _CLOSE.search(head)
+    if status in (101, 204, 304):
+        pass
+    elif _CHUNKED.search(head):
+        chunks = unchunk(rest)
+        if chunks is None:
+            return None
+        body, rest = chunks
+    elif length := _LENGTH.search(head):
+        size = int(length[1])
+        if len(rest) < size:
+            return None
+        body, rest = rest[:size], rest[size:]
+    elif ended:
+        body, rest, reusable = rest, b"", False
+    else:
+        return None
+    if body and (coding := _CODING.search(head)):
+        body = _decoded(body, coding[1].lower())
+    return Answer(status, head, body, reusable, rest)
+
+
+def unchunk(data: bytes) -> tuple[bytes, bytes] | None:
+    """A whole chunked body (RFC 9112 section 7.1) and what follows; None while it is cut."""
+    body: list[bytes] = []
+    place = 0
+    while True:
+        line = data.find(b"\r\n", place)
+        if line < 0:
+            return None
+        size = int(data[place:line].partition(b";")[0], 16)
+        if size == 0:
+            end = data.find(b"\r\n\r\n", line)
+            return None if end < 0 else (b"".join(body), data[end + 4 :])
+        place = line + 2 + size + 2
+        body.append(data[line + 2 : place - 2])
+        if place > len(data):
+            return None
+
+
+def _decoded(body: bytes, coding: bytes) -> bytes:
+    if coding not in (b"gzip", b"deflate"):
+        raise ValueError(f"a body in {coding.decode()}, which only browsers take")
+    try:
+        return zlib.decompress(body, zlib.MAX_WBITS | 32)  # gzip or zlib, as its head says
+    except zlib.error as error:
+        raise ValueError(f"a body that cannot be unpacked: {error}") from None
+
+
+class Last:
+    """The last read that was one whole answer, and that answer.
+
+    Most polls bring nothing, and are told so in the same bytes: what is equal to them need not
+    be parsed again.
+    """
+
+    __slots__ = ("answer", "data")
+
+    def __init__(self) -> None:
+        self.data, self.answer = b"", Answer(0, b"", b"", False)
+
+
+class Asker(Protocol):
+    """Who waits for an answer."""
+
+    def answered(self, answer: Answer, at_ns: int) -> None:
+        """It has come whole, with a read at this moment of the monotonic clock."""
+
+    def failed(self, error: Exception) -> None:
+        """It will not come."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection that carries one exchange at a time."""
+
+    last = Last()
+    transport: asyncio.Transport
+
+    def __init__(self, pool: Pool) -> None:
+        self.asker: Asker | None = None
+        self.again = b""  # a request that may be made once more, should this connection be stale
+        self._pool = pool
+        self._tail = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It stands."""
+        # uvloop's are not of asyncio's class, though they do the same.
+        self.transport = cast(asyncio.Transport, transport)
+        self._pool.made(self)
+
+    def ask(self, request: bytes, asker: Asker) -> None:
+        """Write a request; its answer goes to `asker`."""
+        self.asker = asker
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Part of an answer, or all of it."""
+        at_ns = monotonic_ns()
+        last, asker = self.last, self.asker
+        if data == last.data and not self._tail:
+            self.asker = None
+            self._pool.release(self, last.answer.reusable, at_ns)
+            if asker:
+                asker.answered(last.answer, at_ns)
+            return
+        whole, data = not self._tail, self._tail + data
+        try:
+            answer = read(data)
+        except ValueError as error:
+            self._end(ConnectionError(str(error)))
+            return
+        if answer is None:
+            self._tail = data
+            return
+        if whole and not answer.rest:
+            last.data, last.answer = data, answer
+        self._tail, self.asker = b"", None
+        self._pool.release(self, answer.reusable and not answer.rest, at_ns)
+        if asker:
+            asker.answered(answer, at_ns)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It has ended, as an answer without a length may."""
+        asker, self.asker = self.asker, None
+        self._pool.forget(self)
+        if asker is None:
+            return
+        if self.again and not self._tail:
+            self._pool.ask(self.again, asker)
+            return
+        try:
+            answer = read(self._tail, ended=error is None)
+        except ValueError:
+            answer = None
+        if answer:
+            asker.answered(answer, monotonic_ns())
+        else:
+            asker.failed(ConnectionResetError("the connection ended before the answer"))
+
+    def _end(self, error: Exception) -> None:
+        asker, self.asker = self.asker, None
+        self._pool.forget(self)
+        self.transport.abort()
+        if asker:
+            asker.failed(error)
+
+
+class Pool:
+    """The connections of one client to one server, used like those of aiohttp's client.
+
+    The one that has been idle longest goes first; where none is idle a new one is opened.
+    """
+
+    def __init__(self, address: Address, keep_alive: bool) -> None:
+        self._address, self._keep_alive = address, keep_alive
+        self._idle: deque[tuple[Connection, int]] = deque()
+        self._all: set[Connection] = set()
+        self._dialling: dict[asyncio.Task[None], Asker] = {}
+
+    def ask(self, request: bytes, asker: Asker, *, repeatable: bool = False) -> None:
+        """Write a request, at once where a connection is idle.
+
+        What is `repeatable` is asked again if the connection turns out to have ended while it
+        was idle (RFC 9112 section 9.3.1).
+        """
+        connection = self._reused()
+        if connection:
+            connection.again = request if repeatable else b""
+            connection.ask(request, asker)
+            return
+        task = asyncio.get_running_loop().create_task(self._dial(request, asker))
+        self._dialling[task] = asker
+        task.add_done_callback(self._dialled)
+
+    async def ready(self) -> None:
+        """See to it that a connection is idle; raises `OSError`."""
+        if not self._idle:
+            self._idle.append((await self.opened(), monotonic_ns()))
+
+    async def take(self) -> asyncio.Transport:
+        """A connection for other use than exchanges: an idle one, or a new one."""
+        connection = self._reused() or await self.opened()
+        self._all.discard(connection)
+        return connection.transport
+
+    def give(self, transport: asyncio.Transport) -> None:
+        """Take a connection back that is at the end of an answer."""
+        connection = Connection(self)
+        connection.transport = transport
+        transport.set_protocol(connection)
+        self._all.add(connection)
+        self.release(connection, True, monotonic_ns())
+
+    async def opened(self) -> Connection:
+        """A new connection; raises `OSError`."""
+        address = self._address
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(self), address.host, address.port, ssl=address.tls or None
+        )
+        return connection
+
+    def made(self, connection: Connection) -> None:
+        """A connection stands."""
+        self._all.add(connection)
+
+    def release(self, connection: Connection, reusable: bool, at_ns: int) -> None:
+        """An exchange is over."""
+        if reusable and self._keep_alive:
+            self._idle.append((connection, at_ns))
+        else:
+            connection.transport.close()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._all.discard(connection)
+
+    def drop(self, error: Exception) -> None:
+        """Abort everything; who waits for an answer gets this error."""
+        connections, self._all = self._all, set()
+        dialling, self._dialling = self._dialling, {}
+        self._idle.clear()
+        for task, asker in dialling.items():
+            task.cancel()
+            asker.failed(error)
+        for connection in connections:
+            waiting, connection.asker = connection.asker, None
+            connection.transport.abort()
+            if waiting:
+                waiting.failed(error)
+
+    def _reused(self) -> Connection | None:
+        while self._idle:
+            connection, since_ns = self._idle.popleft()
+            if connection in self._all and monotonic_ns() - since_ns <= IDLE_NS:
+                return connection
+            connection.transport.close()
+        return None
+
+    async def _dial(self, request: bytes, asker: Asker) -> None:
+        try:
+            connection = await self.opened()
+        except OSError as error:
+            asker.failed(ConnectionError(str(error)))
+        else:
+            connection.ask(request, asker)
+
+    def _dialled(self, task: asyncio.Task[None]) -> None:
+        self._dialling.pop(task, None)
