@@ -17,7 +17,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic_ns
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, cast
 
 HOST = "127.0.0.1"
 BACKLOG = 1_024
@@ -88,6 +88,7 @@ class End(asyncio.Protocol):
         self._ended = False  # its peer will send no more
         self._told = False  # ... and was told that we shall not
         self._holds = 0
+        self._early: list[Piece] = []  # what is to go out before there is a socket
 
     def join(self, other: End, shape: Shape) -> None:
         """Let what is received here go out at the other end."""
@@ -101,9 +102,11 @@ class End(asyncio.Protocol):
 
     def put_out(self, piece: Piece) -> None:
         """The way out for everything that leaves at this end."""
-        if not self.open:
+        if not self.made:
+            self._early.append(piece)
+        elif not self.open:
             return
-        if isinstance(piece, bytes):
+        elif isinstance(piece, bytes):
             self.transport.write(piece)
         elif piece is Sign.RESET:
             self.reset()
@@ -115,10 +118,12 @@ class End(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """There is a socket now."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not descend from it
         self.made = True
         self._connection.made(self)
+        for piece in self._early:
+            self.put_out(piece)
+        self._early.clear()
 
     def data_received(self, data: bytes) -> None:
         """Pass it on first, note it then."""
@@ -149,11 +154,16 @@ class End(asyncio.Protocol):
         """The receiver has caught up."""
         self._other.release()
 
+    def hold_from_the_start(self) -> None:
+        """Hold, when the socket has just been made."""
+        self.hold()
+        # uvloop begins to read when `connection_made` returns, whatever was said in it.
+        asyncio.get_running_loop().call_soon(self._pause)
+
     def hold(self) -> None:
         """Read no more here until `release` was called as often."""
         self._holds += 1
-        if self._holds == 1 and self.open:
-            self.transport.pause_reading()
+        self._pause()
 
     def release(self) -> None:
         """Take back one `hold`."""
@@ -161,6 +171,10 @@ class End(asyncio.Protocol):
         # To read again after an end of stream would be to hear of that end again.
         if not self._holds and self.open and not self._ended:
             self.transport.resume_reading()
+
+    def _pause(self) -> None:
+        if self._holds and self.open:
+            self.transport.pause_reading()
 
     def reset(self) -> None:
         """End with a TCP reset, not with an orderly close (RFC 9293 3.5.2)."""
@@ -187,7 +201,7 @@ class Connection:
         if end is self.client:
             self._number = self._observer.opened(end.transport.get_extra_info("socket"))
             self._relay.open.add(self)
-            end.hold()
+            end.hold_from_the_start()
             self._dialling = asyncio.get_running_loop().create_task(self._dial())
 
     async def _dial(self) -> None:

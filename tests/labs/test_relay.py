@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labs.wire.relay import (
@@ -25,6 +27,7 @@ from labs.wire.relay import (
     relaying,
     unshaped,
 )
+from tests.need import need
 
 
 @dataclass
@@ -69,8 +72,7 @@ class Peer(asyncio.Protocol):
         self._changed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self.here = True
         self._changed.set()
 
@@ -193,10 +195,45 @@ async def play(steps: list[Step], shape: Shape) -> None:
         assert here.client.ended == ("down_end" in ended)
 
 
-@settings(max_examples=80, deadline=None)
-@given(STEPS, st.sampled_from((unshaped, queued)))
-def test_whatever_happens_at_one_side_happens_at_the_other(steps: list[Step], shape: Shape) -> None:
-    asyncio.run(play(steps, shape))
+def run(loop: str, work: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end on this kind of event loop."""
+    import_module(loop).run(work)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> str:
+    need(find_spec(request.param), "pip install uvloop, which there is for all but Windows")
+    return str(request.param)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=STEPS, shape=st.sampled_from((unshaped, queued)))
+def test_whatever_happens_at_one_side_happens_at_the_other(
+    loop: str, steps: list[Step], shape: Shape
+) -> None:
+    run(loop, play(steps, shape))
+
+
+def test_what_comes_before_the_server_is_reached_waits_for_it(loop: str) -> None:
+    async def hasty() -> None:
+        server = Peer()
+        listening = await asyncio.get_running_loop().create_server(lambda: server, HOST, 0)
+        port = listening.sockets[0].getsockname()[1]
+        async with listening, relaying(HOST, port, Witness()) as relay:
+            # All of this happens before the relay has accepted the connection.
+            with socket.create_connection((HOST, relay.port)) as client:
+                client.sendall(b"first words")
+                client.shutdown(socket.SHUT_WR)
+                await server.until(lambda: server.ended)
+                assert server.received == b"first words"
+                server.transport.close()
+                await server.until(lambda: server.lost)
+
+    run(loop, hasty())
 
 
 async def test_a_connection_closes_once_both_directions_have_ended() -> None:
