@@ -1,121 +1,162 @@
-"""The report's plots, as SVG to stand inside the page."""
+"""The report's plots."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
 
-import matplotlib
+import numpy as np
 from hdrh.histogram import HdrHistogram
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from labs.bench.results import Result
-from labs.bench.stats import merged
-from labs.bench.table import columns, number
+from labs.bench.drawing import (
+    LAYER_COLOURS,
+    axes,
+    colour,
+    label_bars,
+    legend,
+    plain,
+    room,
+    svg,
+)
+from labs.bench.record import merged
+from labs.bench.results import Result, Run
+from labs.bench.summary import Summary
 from labs.bench.workload import Workload
+from labs.wire.traffic import DIRECTIONS
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-UP, DOWN = "#b9b9b9", "#4a5a6a"
 TAIL = (0.5, 0.9, 0.99, 0.999, 0.9999)
-SIZE_IN = (7.2, 2.7)
+POINTS = 40  # of a curve, for each e-fold of its odds: finer than a line is thick
+BAR_IN = 0.26  # the height of a bar and its gap
 
 
-def bytes_per_delivery(result: Result, workload: Workload) -> str:
-    """Bars: bytes on the wire for each delivered message, up and down."""
-    shown = columns(result, workload)
-    names = [column.variant for column in shown]
-    up = [column.per_delivery(column.steady.up) for column in shown]
-    down = [column.per_delivery(column.steady.down) for column in shown]
-    figure, axes = _axes()
-    axes.barh(names, up, color=UP, label="up")
-    axes.barh(names, down, left=up, color=DOWN, label="down")
-    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(1.0, 0.0))
-    _finish_bars(axes, [a + b for a, b in zip(up, down, strict=True)])
-    axes.set_xlabel("bytes per delivered message")
-    return _svg(figure)
+def bytes_by_layer(shown: Sequence[Summary]) -> str:
+    """Bars: bytes on the wire for each delivered message, up and down, stacked by layer."""
+    rows = [(column, way) for column in shown for way in DIRECTIONS]
+    left, names = [0.0] * len(rows), [f"{column.variant} {way}" for column, way in rows]
+    figure, (on,) = axes(height_in=0.7 + BAR_IN * len(rows), left=room(names))
+    for layer, paint in LAYER_COLOURS.items():
+        sizes = [column.per_delivery(column.steady.of(way, layer)) or 0.0 for column, way in rows]
+        if any(sizes):
+            on.barh(names, sizes, left=left, color=paint, label=layer)
+            left = [a + b for a, b in zip(left, sizes, strict=True)]
+    label_bars(on, left)
+    legend(on)
+    on.set_xlabel("bytes per delivered message")
+    return svg(figure)
 
 
-def idle_bytes(result: Result, workload: Workload) -> str:
+def idle_bytes(shown: Sequence[Summary]) -> str:
     """Bars: bytes on the wire for each silent client and minute."""
-    shown = columns(result, workload)
     both = [column.per_minute(column.steady.both) for column in shown]
-    figure, axes = _axes()
-    # Parts of a bar mean nothing on a log scale, so up and down stand together.
-    axes.barh([column.variant for column in shown], both, color=DOWN)
-    axes.set_xscale("log")
-    axes.grid(axis="x", alpha=0.3)
-    axes.set_axisbelow(True)
-    _finish_bars(axes, both)
-    axes.set_xlim(left=1)
-    axes.set_xlabel("bytes per client and minute, both ways (log scale)")
-    return _svg(figure)
+    names = [column.variant for column in shown]
+    figure, (on,) = axes(height_in=0.7 + BAR_IN * len(shown), left=room(names))
+    # Parts of a bar mean nothing on a log scale, so all layers stand together.
+    on.barh(names, both, color=LAYER_COLOURS["http_head"])
+    on.set_xscale("log")
+    on.grid(axis="x", alpha=0.3)
+    on.set_axisbelow(True)
+    label_bars(on, both)
+    on.set_xlim(left=1)
+    on.set_xlabel("bytes per client and minute, both ways (log scale)")
+    return svg(figure)
 
 
 def latency_cdf(result: Result, workload: Workload) -> str:
     """Lines: the share of deliveries that took at most so long, its tail drawn out."""
-    figure, axes = _axes()
+    figure, (on,) = axes()
+    for index, variant, runs in _trusted(result, workload):
+        _curve(on, merged(run.outcome.corrected for run in runs), variant, index)
+    on.set_xscale("log")
+    on.set_yscale("log")
+    on.set_yticks([1 / (1 - share) for share in TAIL])
+    on.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * (1 - 1 / y):g} %"))
+    on.yaxis.set_minor_locator(NullLocator())
+    plain(on.xaxis)
+    on.set_xlabel("latency, ms (log scale)")
+    on.set_ylabel("share of deliveries")
+    on.grid(alpha=0.3)
+    legend(on)
+    return svg(figure)
+
+
+def timeline(result: Result, workload: Workload) -> str:
+    """Lines: the median by the moment of sending; dots: the longest of each slice."""
+    figure, (on,) = axes()
+    for index, variant, runs in _trusted(result, workload):
+        _slices(on, runs, variant, index, workload.duration_s)
+    if workload.cut_at_s is not None:
+        on.axvline(workload.cut_at_s, color="#5c5c5c", linestyle=":", linewidth=1, label="the cut")
+    on.set_yscale("log")
+    plain(on.yaxis)
+    on.set_xlim(0, workload.duration_s)
+    on.set_xlabel("moment of sending, s from the start of the window")
+    on.set_ylabel("latency, ms (log scale)")
+    on.grid(alpha=0.3)
+    legend(on)
+    return svg(figure)
+
+
+def server(shown: Sequence[Summary]) -> str:
+    """Bars: the server's CPU, a dot a run; its memory, of a connection where that is known."""
+    known = any(column.server.connection_bytes for column in shown)
+    names = [column.variant for column in shown]
+    height_in = 0.8 + BAR_IN * len(shown)
+    figure, (left, right) = axes(2, height_in, left=room(names), right=0.98)
+    used = [(column.server.cpu or 0.0) * 100 for column in shown]
+    left.barh(names, used, color="#b9b9b9")
+    for row, column in enumerate(shown):
+        each = [cpu * 100 for cpu in column.server.cpus]
+        left.plot(each, [row] * len(each), ".", color="#1c1c1c", markersize=4)
+    left.invert_yaxis()
+    left.set_xlabel("server CPU, % of a core, and of each run")
+    held = [_memory(column, known) for column in shown]
+    right.barh(names, held, color=LAYER_COLOURS["http_head"])
+    label_bars(right, held, 1)
+    right.set_yticks([])
+    right.set_xlabel("memory a connection, kB" if known else "memory of the server, MB")
+    return svg(figure)
+
+
+def _memory(column: Summary, known: bool) -> float:
+    if known:
+        return (column.server.connection_bytes or 0.0) / 1e3
+    return (column.server.memory_bytes or 0.0) / 1e6
+
+
+def _trusted(result: Result, workload: Workload) -> list[tuple[int, str, list[Run]]]:
+    """The variants whose latency can be spoken of: place, name, runs."""
+    found = []
     for index, variant in enumerate(result.variants):
         runs = result.of(workload.name, variant, "latency")
         if runs and all(run.valid for run in runs):
-            _curve(axes, merged(run.outcome.corrected for run in runs), variant, index)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_yticks([1 / (1 - share) for share in TAIL])
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * (1 - 1 / y):g} %"))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.set_xlabel("latency, ms (log scale)")
-    axes.set_ylabel("share of deliveries")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(1.0, 0.0))
-    return _svg(figure)
+            found.append((index, variant, runs))
+    return found
 
 
-def _curve(axes: Axes, total: HdrHistogram, variant: str, index: int) -> None:
-    count = total.get_total_count()
-    took_ms, odds, seen = [], [], 0
-    for step in total.get_recorded_iterator():
-        # Of how many one took longer still; nobody did after the last, where the line ends.
-        took_ms.append(step.value_iterated_to / 1_000)
-        seen += step.count_added_in_this_iter_step
-        odds.append(count / max(count - seen, 1))
-    if took_ms:
-        axes.step([took_ms[0], *took_ms], [1.0, *odds], where="post")
-        axes.lines[-1].set(color=_colour(index), label=variant, linewidth=1.6)
+def _curve(on: Axes, total: HdrHistogram, variant: str, index: int) -> None:
+    counts = np.ctypeslib.as_array(total.counts)
+    places = np.flatnonzero(counts)
+    if not len(places):
+        return
+    seen = np.cumsum(counts[places])
+    # Of how many one took longer still; nobody did after the last, where the line ends.
+    odds = seen[-1] / np.maximum(seen[-1] - seen, 1)
+    _, first = np.unique(np.round(np.log(odds) * POINTS), return_index=True)
+    kept = np.append(first, len(places) - 1)
+    took_ms = [total.get_value_from_index(int(place)) / 1_000 for place in places[kept]]
+    on.step([took_ms[0], *took_ms], [1.0, *odds[kept]], where="post")
+    on.lines[-1].set(color=colour(index), label=variant, linewidth=1.6)
 
 
-def _finish_bars(axes: Axes, totals: Sequence[float]) -> None:
-    for row, total in enumerate(totals):
-        axes.annotate(
-            number(total), (total, row), (4, 0), textcoords="offset points", va="center", fontsize=8
-        )
-    axes.margins(x=0.12)
-    axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-
-
-def _axes() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE_IN, layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.xaxis.label.set_fontsize(9)
-    axes.yaxis.label.set_fontsize(9)
-    return figure, axes
-
-
-def _colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    # Text stays text: it can be read aloud, searched and printed in the page's font.
-    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    svg = out.getvalue()
-    return re.sub(r'(width|height)="[\d.]+pt" ?', "", svg[svg.index("<svg") :], count=2)
+def _slices(on: Axes, runs: Sequence[Run], variant: str, index: int, window_s: float) -> None:
+    count = min(len(run.outcome.timeline) for run in runs)
+    at_s, medians, longest = [], [], []
+    for place in range(count):
+        total = merged(run.outcome.timeline[place] for run in runs)
+        if total.get_total_count():
+            at_s.append((place + 0.5) * window_s / count)
+            medians.append(total.get_value_at_percentile(50) / 1_000)
+            longest.append(total.get_max_value() / 1_000)
+    on.plot(at_s, medians, color=colour(index), linewidth=1.6, label=variant)
+    on.plot(at_s, longest, ".", color=colour(index), markersize=4)

@@ -1,25 +1,28 @@
-"""From runs to figures: what is said of one variant under one workload, and what to doubt.
+"""From runs to statistics, and what to doubt in them.
 
-A run is the unit. Scalars are medians over runs; percentiles come from all runs' histograms
-added together, for the mean of two p99 is the p99 of nothing.
+A run is the unit. Percentiles come from the histograms of all runs added together, for the mean
+of two p99 is the p99 of nothing; how far they can be trusted comes from the runs' own figures
+side by side (labs/bench/intervals.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
+from functools import lru_cache
 
-from hdrh.histogram import HdrHistogram
-
-from labs.bench.record import FATES, MISSED_MS, histogram, unpacked
+from labs.bench.intervals import RUNS_LEAST, Interval, interval
+from labs.bench.record import MISSED_MS, merged
 from labs.bench.results import Result, Run
 from labs.bench.workload import Workload
-from labs.wire.tap import Traffic
 
+SETTLED = 0.05  # either side of the median: an interval this narrow needs no more runs
+SETTLED_RUNS = 5  # ... but so many it needs, for of fewer the bootstrap knows little
 GENERATOR_LIMIT = 0.85  # of a core: past this the generator, not the server, sets the pace
 OTHERS_LIMIT = 0.25  # cores taken by other programs: past this a latency is doubtful
-SPREAD_LIMIT = 1.25  # the largest p50 of a variant's runs by the smallest
+SPREAD_LIMIT = 0.25  # either side of the median: past this an interval is wide
+INDEPENDENT_LEAST = 100  # moments of sending: of fewer, p99 is the worst of them
+STEADY_GOVERNORS = ("", "performance")  # with others the kernel changes the clock rate (Linux)
 
 
 @dataclass(frozen=True)
@@ -33,80 +36,13 @@ class Latency:
     count: int
 
 
-@dataclass(frozen=True)
-class Summary:
-    """One column of a table. A latency is None where none was taken, or none can be trusted."""
-
-    workload: Workload
-    variant: str
-    byte_runs: int
-    latency_runs: int
-    messages: int
-    fates: dict[str, int]
-    joining: Traffic
-    steady: Traffic
-    steady_s: float
-    text_bytes: int
-    corrected: Latency | None
-    uncorrected: Latency | None
-    cpu: float
-    memory_bytes: float
-
-    def per_client(self, amount: float) -> float:
-        """An amount of the whole room, for each client."""
-        return amount / self.workload.clients
-
-    def per_minute(self, amount: float) -> float:
-        """An amount of the steady phase, for each client and minute."""
-        return self.per_client(amount) * 60 / self.steady_s
-
-    def per_delivery(self, amount: float) -> float:
-        """An amount of the steady phase, for each message at each client."""
-        return amount / self.workload.deliveries
-
-    @property
-    def overhead(self) -> float:
-        """Bytes on the wire, both ways, by bytes of text delivered."""
-        return self.steady.both / self.text_bytes
-
-
-def summary(result: Result, workload: Workload, variant: str) -> Summary | None:
-    """What is said of one variant, None if its bytes, which come first, were not counted."""
-    runs = result.of(workload.name, variant)
-    tapped = [run for run in runs if run.kind == "bytes"]
-    timed = [run for run in runs if run.kind == "latency"]
-    if not tapped:
-        return None
-    used = [run.server for run in timed or tapped]
-    latencies = timed if all(run.valid for run in timed) else []
-    return Summary(
-        workload=workload,
-        variant=variant,
-        byte_runs=len(tapped),
-        latency_runs=len(timed),
-        messages=workload.messages * len(runs),
-        fates={fate: sum(run.outcome.fates.get(fate, 0) for run in runs) for fate in FATES},
-        joining=_traffic(tapped, "join"),
-        steady=_traffic(tapped, "steady"),
-        steady_s=median(run.steady_s for run in tapped),
-        text_bytes=_text_bytes(workload, tapped),
-        corrected=latency(run.outcome.corrected for run in latencies),
-        uncorrected=latency(run.outcome.uncorrected for run in latencies),
-        cpu=median(use.cpu for use in used),
-        memory_bytes=median(use.full_bytes for use in used),
-    )
-
-
-def merged(encoded: Iterable[str]) -> HdrHistogram:
-    """Histograms of several runs as one."""
-    total = histogram()
-    for each in encoded:
-        total.add(unpacked(each))
-    return total
-
-
 def latency(encoded: Iterable[str]) -> Latency | None:
-    """The percentiles of several runs together, None if there is nothing in them."""
+    """The percentiles of packed histograms together, None if there is nothing in them."""
+    return _latency(tuple(encoded))
+
+
+@lru_cache(maxsize=4_096)
+def _latency(encoded: tuple[str, ...]) -> Latency | None:
     total = merged(encoded)
     if not total.get_total_count():
         return None
@@ -114,25 +50,51 @@ def latency(encoded: Iterable[str]) -> Latency | None:
     return Latency(p50, p95, p99, total.get_max_value() / 1_000, total.get_total_count())
 
 
+def of_each(runs: Iterable[Run], read: Callable[[Latency], float]) -> list[float]:
+    """A percentile of each latency run that has one, in milliseconds; wrong fates give none."""
+    taken = [
+        latency([run.outcome.corrected]) for run in runs if run.kind == "latency" and run.valid
+    ]
+    return [read(found) for found in taken if found]
+
+
+def p50_interval(runs: Sequence[Run]) -> Interval | None:
+    """The interval of the median of the runs' p50, in milliseconds; None for too few runs."""
+    return interval(of_each(runs, lambda found: found.p50_ms))
+
+
+def settled(runs: Sequence[Run]) -> bool:
+    """Whether more runs of this variant and workload would change little.
+
+    True where the 95 % interval of the median of at least five runs' p50 lies within 5 % of that
+    median, on either side.
+    """
+    found = p50_interval(runs)
+    return found is not None and found.n >= SETTLED_RUNS and found.within <= SETTLED
+
+
+def why_stopped(runs: Sequence[Run]) -> str:
+    """Why no more latency runs were made of one variant under one workload, in words."""
+    found = p50_interval(runs)
+    if found is None:
+        return "the time budget ended (too few runs for an interval)"
+    if settled(runs):
+        return f"within {SETTLED:.0%}".replace("%", " %")
+    return f"the time budget ended (± {found.within * 100:.1f} %)"
+
+
 def warnings(result: Result) -> list[str]:
     """What a careful reader should know before believing the tables, the worst first."""
     said = [result.ended] if result.ended else []
     said += [_wrong(run) for run in result.runs if not run.valid]
     said += _disturbed([run for run in result.runs if run.kind == "latency"])
+    said += _clock_rate(getattr(result.machine, "governor", ""))
     for workload in result.workloads:
+        said += [f"{workload.name}: {doubt}" for doubt in _thin(result, workload)]
         for variant in result.variants:
             runs = result.of(workload.name, variant)
             said += [f"{variant}, {workload.name}: {doubt}" for doubt in _doubts(workload, runs)]
     return said
-
-
-def _disturbed(timed: Sequence[Run]) -> Iterable[str]:
-    disturbed = [run.others_cpu for run in timed if run.others_cpu > OTHERS_LIMIT]
-    if disturbed:
-        yield (
-            f"Latency may be unstable: during {len(disturbed)} of {len(timed)} latency runs other "
-            f"programs took up to {max(disturbed):.1f} cores. Close them and measure again."
-        )
 
 
 def _wrong(run: Run) -> str:
@@ -144,7 +106,50 @@ def _wrong(run: Run) -> str:
     )
 
 
-def _doubts(workload: Workload, runs: Sequence[Run]) -> Iterable[str]:
+def _disturbed(timed: Sequence[Run]) -> Iterator[str]:
+    disturbed = [run.others_cpu for run in timed if run.others_cpu > OTHERS_LIMIT]
+    if disturbed:
+        yield (
+            f"Latency may be unstable: during {len(disturbed)} of {len(timed)} latency runs other "
+            f"programs took up to {max(disturbed):.1f} cores. Close them and measure again."
+        )
+
+
+def _clock_rate(governor: str) -> Iterator[str]:
+    if governor not in STEADY_GOVERNORS:
+        yield (
+            f"Latency may be unstable: the kernel changes the processor's clock rate (governor "
+            f"{governor}), so that a little load may be answered more slowly than much."
+        )
+
+
+def _thin(result: Result, workload: Workload) -> Iterator[str]:
+    """What is true of all variants alike: too few runs, too few moments of sending."""
+    timed = [result.of(workload.name, variant, "latency") for variant in result.variants]
+    counts = [len(runs) for runs in timed if runs]
+    if not counts:
+        return
+    if min(counts) < RUNS_LEAST:
+        yield (
+            f"may be unstable: {_count(min(counts), 'latency run')} a variant, too few for an "
+            "interval. Give it more time, with --budget."
+        )
+    each, what = moments(workload)
+    if min(counts) * each < INDEPENDENT_LEAST:
+        yield (
+            f"few independent values: {_count(min(counts) * each, what)} a variant. Deliveries "
+            "of the same moment are late together, so p99 is that of the worst moments."
+        )
+
+
+def moments(workload: Workload) -> tuple[int, str]:
+    """How many independent moments of sending a run has, and what one is called."""
+    if workload.arrivals == "burst":
+        return workload.messages // workload.burst_messages, "burst"
+    return workload.messages, "message"
+
+
+def _doubts(workload: Workload, runs: Sequence[Run]) -> Iterator[str]:
     timed = [run for run in runs if run.kind == "latency"]
     if any(run.outcome.generator_cpu > GENERATOR_LIMIT for run in runs):
         most = max(run.outcome.generator_cpu for run in runs)
@@ -158,7 +163,7 @@ def _doubts(workload: Workload, runs: Sequence[Run]) -> Iterable[str]:
             f"(at most {most_ms:.0f} ms): their latency holds the generator's delay"
         )
     recovered = sum(run.outcome.fates.get("recovered", 0) for run in runs)
-    if recovered:
+    if recovered and workload.cut_at_s is None:
         yield f"{recovered} deliveries came after a broken connection was resumed"
     yield from _spread(timed)
     logged = [line for run in runs for line in run.log]
@@ -166,24 +171,18 @@ def _doubts(workload: Workload, runs: Sequence[Run]) -> Iterable[str]:
         yield f"the server logged {len(logged)} lines, the last: {logged[-1][:160]}"
 
 
-def _spread(timed: Sequence[Run]) -> Iterable[str]:
-    medians = [
-        found.p50_ms for run in timed if run.valid and (found := latency([run.outcome.corrected]))
-    ]
-    if len(medians) > 1 and max(medians) > SPREAD_LIMIT * min(medians):
+def _spread(timed: Sequence[Run]) -> Iterator[str]:
+    medians = of_each(timed, lambda found: found.p50_ms)
+    found = interval(medians)
+    if found and found.within > SPREAD_LIMIT:
+        yield (
+            f"may be unstable: the median of its {found.n} runs' p50 lies between "
+            f"{found.low:.3g} and {found.high:.3g} ms"
+        )
+    elif not found and len(medians) > 1 and max(medians) > (1 + SPREAD_LIMIT) * min(medians):
         each = ", ".join(f"{ms:.3g}" for ms in medians)
         yield f"may be unstable: the p50 of its runs are {each} ms"
 
 
-def _traffic(runs: Sequence[Run], phase: str) -> Traffic:
-    each = [run.phases[phase] for run in runs]
-    return Traffic(
-        round(median(one.connections for one in each)),
-        round(median(one.requests for one in each)),
-        round(median(one.up for one in each)),
-        round(median(one.down for one in each)),
-    )
-
-
-def _text_bytes(workload: Workload, runs: Sequence[Run]) -> int:
-    return round(median(run.outcome.text_bytes for run in runs)) * workload.clients
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,281 @@
+"""What a table measures and how, line by line in English and Korean.
+
+Each figure has its layer, its clock, its load model and its sample size stated here; what a
+workload does not measure is not spoken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from labs.bench.intervals import RUNS_LEAST
+from labs.bench.results import Result
+from labs.bench.stats import moments
+from labs.bench.summary import CROWD_LEAST, Summary, summaries
+from labs.bench.workload import Workload
+
+Lines = Iterator[tuple[str, str]]
+
+LOOPS_KO = {
+    "open": "응답을 기다리지 않는 열린 루프",
+    "closed": "응답을 기다렸다가 다음을 보내는 닫힌 루프",
+}
+
+MISSES = {
+    3: ("one time in four", "넷에 한 번"),
+    4: ("one time in seven", "일곱에 한 번"),
+    5: ("about one time in ten", "열에 한 번쯤"),
+}
+"""How often the interval of so few runs misses (a test counts it); from 5 to 20 it is alike."""
+
+
+def caption(result: Result, workload: Workload) -> Lines:
+    """What a workload's table measures and how: English, Korean."""
+    shown = summaries(result, workload)
+    if not shown:
+        return
+    yield (
+        f"Load: {workload.load_model}; seed {result.seed}.",
+        f"부하: {_load_ko(workload)}, 시드 {result.seed}.",
+    )
+    yield from _conditions(result, workload)
+    yield from _bytes(workload, shown)
+    yield from _tcp(shown)
+    if workload.messages:
+        yield from _latency(workload, shown)
+        yield from _intervals(shown)
+        yield from _floor(result)
+    yield from _server(workload, shown)
+
+
+def _load_ko(workload: Workload) -> str:
+    how = {
+        "none": "아무도 말하지 않음",
+        "constant": f"초당 {workload.rate_per_s:g}개 일정한 간격",
+        "poisson": f"초당 {workload.rate_per_s:g}개 푸아송 도착",
+        "burst": f"한순간에 {workload.burst_messages}개씩, 평균 초당 {workload.rate_per_s:g}개",
+    }[workload.arrivals]
+    if workload.loop == "closed":
+        how = f"한 사람씩 {workload.messages}개"
+    cut = "" if workload.cut_at_s is None else f", {workload.cut_at_s:g}초에 모두 끊음"
+    return (
+        f"{LOOPS_KO[workload.loop]}, 클라이언트 {workload.clients}, 방 {workload.rooms}, "
+        f"{how}, {workload.duration_s:g}초{cut}"
+    )
+
+
+def _conditions(result: Result, workload: Workload) -> Lines:
+    """What is special about this workload, and the network it went over."""
+    changed = settings(workload)
+    if changed:
+        yield f"Settings other than the defaults: {changed}.", f"기본값과 다른 설정: {changed}."
+    network, network_ko = carried(result)
+    yield f"Network: {network}.", f"네트워크: {network_ko}."
+
+
+def settings(workload: Workload) -> str:
+    """The settings of a workload that are not the defaults, in words; empty if there are none."""
+    own = [f"{key} {_text(value)}" for key, value in workload.settings.items()]
+    own += [] if workload.headers == "python" else [f"request heads of {workload.headers}"]
+    own += [] if workload.keep_alive else ["a connection for every request"]
+    return ", ".join(own)
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def carried(result: Result) -> tuple[str, str]:
+    """The network between clients and server, in a few words: English, Korean."""
+    if result.shaping is None:
+        return "loopback of one host, not shaped", "한 컴퓨터의 루프백, 지연이나 손실을 넣지 않음"
+    name = result.shaping.network.name
+    return (
+        f"for latency {name}, emulated; for bytes loopback",
+        f"지연은 흉내 낸 {name}, 바이트는 루프백",
+    )
+
+
+def _bytes(workload: Workload, shown: Sequence[Summary]) -> Lines:
+    tapped = max(column.byte_runs for column in shown)
+    window_s = f"{shown[0].steady_s:.4g}"
+    each, each_ko = ("delivery", "전달") if workload.messages else ("minute", "분")
+    whose, whose_ko = ("", "")
+    if not workload.messages:
+        whose, whose_ko = " Figures are those of one client.", " 값은 클라이언트 하나의 것."
+    yield (
+        "Bytes: TCP's payload, HTTP heads and frames included, TCP and IP headers not; counted "
+        f"by a relay, {_runs(tapped)} without warm-up, over {window_s} s, empty answers "
+        f"included.{whose}",
+        f"바이트: TCP가 나른 것(HTTP 헤더와 프레임 포함, TCP/IP 헤더 제외). 중계기로 {window_s}초 "
+        f"동안 센 것, 빈 응답 포함, 워밍업 없는 실행 {tapped}회.{whose_ko}",
+    )
+    yield (
+        f"Layers: each byte a {each} has one, so the rows add up. Phases: of the whole run, from "
+        "the first connection to the last; other people's joins and leaves are not among them.",
+        f"층: {each_ko}당 모든 바이트가 한 층에 속하므로 합이 전체와 같다. 단계: 첫 연결부터 "
+        "끝까지 전체 실행의 값. 다른 사람의 입장·퇴장 알림은 빠진다.",
+    )
+    if any(column.predicted for column in shown):
+        yield (
+            "Predicted: by a closed form, from the workload and the request heads, for the window "
+            "of the same run.",
+            "예측: 부하와 요청 헤더에서 식으로 계산한, 같은 구간의 바이트.",
+        )
+    for column in shown:
+        if column.causes:
+            where = ", ".join(
+                f"{way.replace('/', ' ')} {gone:+,.0f}" for way, gone in column.causes.items()
+            )
+            yield (
+                f"{column.variant} differs from its prediction, in bytes: {where}.",
+                f"{column.variant}: 예측과 다른 층과 바이트 {where}.",
+            )
+
+
+def _tcp(shown: Sequence[Summary]) -> Lines:
+    found = [column.segments for column in shown if column.segments]
+    if any(each.estimated for each in found):
+        yield (
+            "TCP segments: estimated from the bytes, for the kernel gave no count.",
+            "TCP 세그먼트: 커널이 세어 주지 않아 바이트에서 어림한 것.",
+        )
+    elif found:
+        yield (
+            "TCP segments and headers: what loopback carried in the whole run, by the kernel's "
+            "count. A segment there may hold 64 KB; a real network carries more of them.",
+            "TCP 세그먼트와 헤더: 전체 실행에서 루프백이 나른 것, 커널이 센 값. 루프백의 "
+            "세그먼트는 64 KB까지 되므로 실제 네트워크에서는 더 많다.",
+        )
+
+
+def _latency(workload: Workload, shown: Sequence[Summary]) -> Lines:
+    counts = [column.corrected.count for column in shown if column.corrected]
+    if not counts:
+        return
+    runs, count = max(column.latency_runs for column in shown), f"{min(counts):,}"
+    yield (
+        f"Latency: {_since(workload)} to the receiver's reading, on the monotonic clock of one "
+        f"host, no relay that counts; {_runs(runs)}, {count} deliveries a variant, after a warm-up "
+        f"of {workload.warmup_s:g} s. The receivers' own time is in it.",
+        f"지연: {_since_ko(workload)} 받는 쪽이 읽은 순간까지, 한 컴퓨터의 단조 시계로, 세는 "
+        f"중계기 없이. 실행 {runs}회, 방식마다 전달 {count}건, 워밍업 {workload.warmup_s:g}초. "
+        "받는 클라이언트가 쓰는 시간도 들어 있다.",
+    )
+    yield from _loop(workload)
+    yield from _clumps(workload)
+    yield (
+        f"Late: after {workload.late_s:g} s. Lost: not there {workload.drain_s:g} s after the "
+        "window. Overhead ratio: all bytes of the window by the bytes of text delivered.",
+        f"늦음: {workload.late_s:g}초 뒤. 잃음: 구간이 끝나고 {workload.drain_s:g}초 안에 오지 "
+        "않음. 오버헤드 비율: 구간의 모든 바이트 ÷ 전달된 글의 바이트.",
+    )
+
+
+def _since(workload: Workload) -> str:
+    moment = "intended moment of" if workload.loop == "open" else "beginning of the"
+    return f"from the {moment} sending"
+
+
+def _since_ko(workload: Workload) -> str:
+    return "보내기로 한 순간부터" if workload.loop == "open" else "보내기 시작한 순간부터"
+
+
+def _loop(workload: Workload) -> Lines:
+    if workload.loop == "closed":
+        yield (
+            "The loop is closed: whoever waits for a slow answer sends nothing meanwhile, so slow "
+            "moments are measured too seldom (coordinated omission) and the tail is too good.",
+            "닫힌 루프: 느린 응답을 기다리는 동안 보내지 않으므로 느린 순간이 덜 재어지고 "
+            "(coordinated omission) 꼬리가 실제보다 좋게 나온다.",
+        )
+        return
+    yield (
+        "Uncorrected: from the moment the sending began. Probes: the "
+        f"{workload.probes} readable clients among the {workload.clients}.",
+        f"보정 전: 실제로 보내기 시작한 순간부터. 읽기 쉬운 클라이언트: {workload.clients} 가운데 "
+        f"{workload.probes}.",
+    )
+
+
+def _clumps(workload: Workload) -> Lines:
+    if workload.arrivals == "burst":
+        yield (
+            "What one burst brings to one client comes together: its deliveries are not "
+            f"independent. A run has {moments(workload)[0]} bursts.",
+            "한 번의 몰림은 한 클라이언트에 한꺼번에 도착하므로 그 전달들은 서로 독립이 아니다. "
+            f"실행 하나에 몰림 {moments(workload)[0]}번.",
+        )
+    if workload.cut_at_s is not None:
+        yield (
+            f"Back again: from the cut, after {workload.cut_at_s:g} s, until a client had its "
+            "connection and could hear.",
+            f"돌아오기까지: {workload.cut_at_s:g}초에 끊긴 순간부터 다시 들을 수 있을 때까지.",
+        )
+
+
+def _intervals(shown: Sequence[Summary]) -> Lines:
+    counts = [len(column.p50s) for column in shown if column.p50s]
+    if not counts:
+        return
+    if min(counts) < RUNS_LEAST:
+        yield (
+            f"Intervals: none, for {_runs(min(counts))} a variant are too few.",
+            f"구간: 없음. 방식마다 실행 {min(counts)}회는 너무 적다.",
+        )
+        return
+    misses, misses_ko = MISSES.get(min(counts), MISSES[5])
+    yield (
+        f"From-to: 95 % bootstrap interval of the median over {_range(counts)} runs (percentile "
+        f"method; of so few it misses the true median {misses}). Ratio: of the medians of runs; "
+        "it differs from 1 where its interval leaves out 1.",
+        f"구간: 실행 {_range(counts)}회의 중앙값의 95 % 부트스트랩 구간(백분위 방식. 이렇게 적으면 "
+        f"참값을 {misses_ko} 놓친다). 배수: 실행 중앙값의 비. 그 구간이 1을 벗어나야 다르다.",
+    )
+
+
+def _floor(result: Result) -> Lines:
+    if result.floor is not None:
+        count = f"{result.floor.ping.n:,}"
+        yield (
+            f"Floor: {count} round trips of 64 bytes between two processes with blocking sockets, "
+            "measured before on loopback: a delivery has the same two ways to go, up and down.",
+            f"바닥값: 미리 잰, 루프백에서 두 프로세스 사이 64바이트 TCP 왕복 {count}번. 전달 "
+            "하나도 올라가고 내려오는 두 길을 간다.",
+        )
+
+
+def _server(workload: Workload, shown: Sequence[Summary]) -> Lines:
+    if not any(column.server.cpus for column in shown):
+        yield (
+            "Server: not started by this program, so its CPU and memory are not known.",
+            "서버: 이 프로그램이 띄운 것이 아니어서 CPU와 메모리를 알 수 없다.",
+        )
+        return
+    runs = max(len(column.server.cpus) for column in shown)
+    memory, memory_ko = _memory(workload)
+    what = "" if workload.messages else ", those in which bytes were counted"
+    yield (
+        f"CPU and memory: of the server process, median of {_runs(runs)}{what}. {memory}",
+        f"CPU와 메모리: 서버 프로세스, 실행 {runs}회의 중앙값. {memory_ko}",
+    )
+
+
+def _memory(workload: Workload) -> tuple[str, str]:
+    if workload.clients < CROWD_LEAST:
+        return (
+            f"Memory grows in steps: of {workload.clients} clients the share of one is not known.",
+            "메모리는 계단처럼 늘어나므로, 클라이언트가 이 정도로 적으면 하나의 몫을 알 수 없다.",
+        )
+    return (
+        "Memory a connection: the growth from the empty server to the end of the window.",
+        "연결 하나의 메모리: 빈 서버일 때부터 구간 끝까지 늘어난 양.",
+    )
+
+
+def _range(counts: Sequence[int]) -> str:
+    return str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

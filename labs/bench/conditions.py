@@ -1,0 +1,90 @@
+"""How and where it was measured, in words: for the page and for Markdown."""
+
+from __future__ import annotations
+
+from labs.bench.captions import carried, settings
+from labs.bench.floor_rows import describe
+from labs.bench.results import Result
+
+METHOD = (
+    "Each server runs in a process of its own, the clients in others, over real sockets. The "
+    "schedule is drawn from the seed before anything is sent and is the same for every variant; "
+    "in an open loop no message waits for an answer to another.",
+    "Bytes are counted by a relay in a process of its own, in runs of their own, which share the "
+    "machine with one another: bytes do not depend on speed, except that a busier server puts "
+    "more messages into one answer. Every byte gets a layer and a phase by what it is, and their "
+    "sum is what the sockets carried.",
+    "Latency runs go one at a time and in seeded random order, without that relay, and across "
+    "the emulated network where there is one; bytes are counted on bare loopback. "
+    "Every delivery is measured from the moment its message was meant to be sent, so that a queue "
+    "at the sender counts; the uncorrected figure stands beside it. The generator collects no "
+    "garbage while the window lasts.",
+    "Each message has one fate at each client: delivered, late, recovered, reordered, duplicate "
+    "or lost. If one run of a variant has one of the last three, no latency of it is given.",
+    "The unit is the run. Runs are repeated until the bootstrap interval of the median of the "
+    "runs' p50 lies within 5 % of it on either side, with at least 5 runs, or until the time "
+    "budget ends. Messages of all runs are counted; CPU and memory are medians over runs; "
+    "percentiles are read from the histograms of all runs added together, never averaged.",
+)
+METHOD_KO = (
+    "서버와 클라이언트는 서로 다른 프로세스이고, 실제 소켓으로 통신한다. 언제 누가 무엇을 보낼지는 "
+    "시드로 미리 정하며 모든 방식에 똑같다. 바이트는 중계기를 거치는 별도의 실행에서 세어 층과 "
+    "단계로 나누고, 지연은 중계기 없이 하나씩, 무작위 순서로 잰다. 메시지를 하나라도 잃거나, "
+    "중복되거나, 순서가 바뀐 방식에서는 지연을 말하지 않는다. 단위는 실행이며, 구간이 5 % 안에 "
+    "들거나 시간이 다할 때까지 되풀이한다. 백분위수는 모든 실행의 히스토그램을 합쳐 읽고, "
+    "평균하지 않는다."
+)
+
+MECHANISMS = {
+    "tun": "packets between two network namespaces, through a queue of ours",
+    "relay": "a relay that holds bytes back",
+}
+
+Rows = list[tuple[str, str]]
+
+
+def conditions(result: Result) -> Rows:
+    """Machine, versions, seed, network and settings."""
+    machine = result.machine
+    rows = [
+        (
+            "Machine",
+            f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 1e9:.0f} GB; "
+            f"{machine.system}; {machine.kernel}",
+        ),
+        ("Versions", ", ".join(f"{name} {number}" for name, number in result.versions.items())),
+        ("Seed", str(result.seed)),
+        ("Network", carried(result)[0]),
+    ]
+    rows += [("Server", f"not started here: {result.url}")] if result.url else []
+    for workload in result.workloads:
+        own = settings(workload) or "default settings"
+        rows.append((f"Workload {workload.name}", f"{workload.load_model}; {own}"))
+    return rows
+
+
+def floor_rows(result: Result) -> Rows:
+    """What the instrument measured of itself and of the bare loopback, empty if it did not."""
+    if result.floor is None:
+        return []
+    return [
+        (
+            f"{row.label}: {row.value}{'' if row.met else f' (expected {row.expected})'}",
+            f"{row.note}{'' if row.met else f' {row.advice}'}",
+        )
+        for row in describe(result.floor)
+    ]
+
+
+def network_rows(result: Result) -> Rows:
+    """The emulated network, nominal beside measured, empty if there was none."""
+    found = result.shaping
+    if found is None:
+        return []
+    how = MECHANISMS[found.mechanism] + (f" ({found.reason})" if found.reason else "")
+    return [
+        ("Name", found.network.name),
+        ("Made by", f"{how}; congestion control {found.congestion_control}"),
+        *((what, f"asked for {nominal}; measured {real}") for what, nominal, real in found.rows()),
+        ("What it cannot show", " ".join(found.cannot_show)),
+    ]

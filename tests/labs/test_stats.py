@@ -1,0 +1,233 @@
+"""From runs to statistics: percentiles, intervals, ratios, and what is doubted."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from labs.bench import stats
+from labs.bench.captions import MISSES
+from labs.bench.intervals import Interval, delta, interval, ratio
+from labs.bench.record import FATES
+from labs.bench.workload import WORKLOADS
+from tests.labs.made import hdr, result, run, timed
+
+# Intervals
+
+TRIALS = 300
+TOLERANCE = 0.07  # more than three standard deviations of a share of so many trials
+
+
+@pytest.mark.parametrize(
+    ("runs", "holds"), [(3, 0.75), (4, 0.875), (5, 0.92), (8, 0.92), (12, 0.93), (20, 0.94)]
+)
+def test_an_interval_holds_the_true_median_as_often_as_is_said(runs: int, holds: float) -> None:
+    drawn = random.Random(runs)
+    hits = 0
+    for trial in range(TRIALS):
+        values = [drawn.lognormvariate(0, 0.5) for _ in range(runs)]  # its median is 1
+        found = interval(values, trial)
+        assert found
+        assert min(values) <= found.low <= found.median <= found.high <= max(values)
+        hits += found.low <= 1 <= found.high
+    assert hits / TRIALS == pytest.approx(holds, abs=TOLERANCE)
+
+
+def test_the_caption_states_how_often_intervals_miss() -> None:
+    assert {runs: said for runs, (said, _) in MISSES.items()} == {
+        3: "one time in four",
+        4: "one time in seven",
+        5: "about one time in ten",
+    }
+
+
+def test_an_interval_narrows_with_more_runs() -> None:
+    drawn = random.Random(1)
+    values = [drawn.gauss(100, 10) for _ in range(60)]
+    few, many = interval(values[:6]), interval(values)
+    assert few
+    assert many
+    assert many.high - many.low < (few.high - few.low) / 2
+
+
+def test_the_same_runs_have_the_same_interval_and_another_seed_another_sample() -> None:
+    values = [1.1**power for power in range(40)]
+    assert interval(values) == interval(values)
+    resampled = {interval(values, seed) for seed in range(20)}
+    assert len(resampled) > 1
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]])
+def test_too_few_runs_have_no_interval(values: list[float]) -> None:
+    assert interval(values) is None
+
+
+def test_runs_that_are_all_alike_have_an_interval_of_no_length() -> None:
+    assert interval([0.0] * 3) == Interval(0.0, 0.0, 0.0, 3)
+    found = interval([2.0] * 5)
+    assert found == Interval(2.0, 2.0, 2.0, 5)
+    assert found.within == 0
+
+
+# Ratios
+
+BASE = [100.0, 101.0, 99.0, 102.0, 98.0, 100.5, 99.5]
+
+
+def test_the_ratio_of_a_shifted_sample() -> None:
+    found = ratio([value * 1.2 for value in BASE], BASE)
+    assert found
+    assert (found.of, found.to) == (120.0, 100.0)
+    assert found.value == pytest.approx(1.2)
+    assert found.low is not None
+    assert found.high is not None
+    assert 1.15 < found.low < 1.2 < found.high < 1.25
+    assert (found.delta, found.size, found.differs) == (1.0, "large", True)
+
+
+def test_the_ratio_of_a_sample_to_itself() -> None:
+    found = ratio(BASE, BASE)
+    assert found
+    assert (found.value, found.delta, found.size, found.differs) == (1.0, 0.0, "negligible", False)
+
+
+def test_a_ratio_of_too_few_runs_has_no_interval() -> None:
+    found = ratio([3.0], [2.0, 2.0])
+    assert found
+    assert found.value == 1.5
+    assert (found.low, found.high, found.delta, found.size, found.differs) == (
+        None,
+        None,
+        None,
+        "",
+        None,
+    )
+
+
+@pytest.mark.parametrize(("of", "to"), [([], [1.0]), ([1.0], []), ([1.0], [0.0])])
+def test_there_is_no_ratio_to_nothing(of: list[float], to: list[float]) -> None:
+    assert ratio(of, to) is None
+
+
+def test_cliffs_delta_counts_pairs() -> None:
+    # Of nine pairs 2 is above 1 once, 3 above 1 and 2 twice; 1 below 2 and 3, 2 below 3; 3 ties.
+    assert delta([1, 2, 3], [1, 2, 3]) == 0
+    assert delta([1, 2, 3], [0, 0, 2]) == pytest.approx((3 + 2 + 2 - 1) / 9)
+    assert delta([1, 1], [5, 5, 5]) == -1
+
+
+# Runs
+
+
+def test_percentiles_of_runs_are_merged_and_not_averaged() -> None:
+    found = stats.latency([hdr(1, times=990), hdr(100, times=10)])
+    assert found
+    assert found.count == 1_000
+    assert found.p50_ms == pytest.approx(1.0, rel=1e-3)
+    assert found.p99_ms == pytest.approx(1.0, rel=1e-3)
+    assert found.max_ms == pytest.approx(100.0, rel=1e-3)
+
+
+def test_nothing_has_no_percentiles() -> None:
+    assert stats.latency([]) is None
+    assert stats.latency([hdr()]) is None
+
+
+@pytest.mark.parametrize(
+    ("latencies_ms", "settled", "why"),
+    [
+        ([2.0, 2.01, 1.99, 2.02, 1.98], True, "within 5 %"),
+        ([2.0, 2.0, 2.0, 2.0], False, "the time budget ended (± 0.0 %)"),
+        ([2.0, 2.2, 1.8, 2.4, 1.6], False, "the time budget ended (± 20.0 %)"),
+        ([2.0, 2.0], False, "the time budget ended (too few runs for an interval)"),
+        ([], False, "the time budget ended (too few runs for an interval)"),
+    ],
+)
+def test_when_runs_are_settled_and_why_no_more_are_made(
+    latencies_ms: list[float], settled: bool, why: str
+) -> None:
+    runs = [run("bytes"), *timed(*latencies_ms)]
+    assert stats.settled(runs) is settled
+    assert stats.why_stopped(runs) == why
+
+
+def test_a_run_with_a_wrong_fate_settles_nothing() -> None:
+    wrong = run("latency", 5, wrong=["message 3 at client 4: lost"])
+    assert not stats.settled([*timed(2, 2, 2, 2), wrong])
+    assert stats.settled([*timed(2, 2, 2, 2, 2), wrong])
+
+
+# Doubts
+
+GOOD = [run("bytes"), *timed(2, 2.01, 1.99)]
+
+
+def test_a_good_result_has_no_warnings() -> None:
+    assert stats.warnings(result(*GOOD)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"generator_cpu": 0.97}, "polling, paced: the generator was the limit (97% of a core)"),
+        (
+            {"missed_ticks": 7, "lag_most_ms": 31.4},
+            "polling, paced: 7 of 200 messages were begun more than 10 ms late (at most 31 ms): "
+            "their latency holds the generator's delay",
+        ),
+        (
+            {"others_cpu": 0.9},
+            "Latency may be unstable: during 1 of 4 latency runs other programs took up to 0.9 "
+            "cores. Close them and measure again.",
+        ),
+        (
+            {"fates": {**dict.fromkeys(FATES, 0), "recovered": 3}},
+            "polling, paced: 3 deliveries came after a broken connection was resumed",
+        ),
+        (
+            {"corrected": hdr(4, times=1_000)},
+            "polling, paced: may be unstable: the median of its 4 runs' p50 lies between 2 and 4 "
+            "ms",
+        ),
+    ],
+)
+def test_doubts_are_told(changes: dict[str, Any], said: str) -> None:
+    if "corrected" in changes:
+        runs = [run("bytes"), *timed(2, 2, 4), run("latency", 4, **changes)]
+    else:
+        runs = [*GOOD, run("latency", 4, **changes)]
+    assert said in stats.warnings(result(*runs))
+
+
+def test_few_runs_and_runs_that_disagree_are_told() -> None:
+    assert stats.warnings(result(run("bytes"), *timed(2, 3))) == [
+        "paced: may be unstable: 2 latency runs a variant, too few for an interval. Give it more "
+        "time, with --budget.",
+        "polling, paced: may be unstable: the p50 of its runs are 2, 3 ms",
+    ]
+
+
+def test_few_independent_values_are_told() -> None:
+    runs = [run("bytes", workload="burst"), *timed(2, 2, 2, workload="burst")]
+    assert stats.warnings(result(*runs, workloads=[WORKLOADS["burst"]])) == [
+        "burst: few independent values: 6 bursts a variant. Deliveries of the same moment are "
+        "late together, so p99 is that of the worst moments."
+    ]
+
+
+def test_a_recovery_is_no_doubt_where_everyone_is_cut_off() -> None:
+    fates = {**dict.fromkeys(FATES, 0), "recovered": 3}
+    runs = [run("bytes", workload="storm"), *timed(2, 2, 2, 2, workload="storm", fates=fates)]
+    assert stats.warnings(result(*runs, workloads=[WORKLOADS["storm"]])) == []
+
+
+def test_what_ended_it_and_wrong_fates_come_first() -> None:
+    wrong = run("latency", 4, wrong=["message 3 at client 4: lost"], others_cpu=0.9)
+    said = stats.warnings(result(*GOOD, wrong, ended="Interrupted"))
+    assert said[0] == "Interrupted"
+    assert said[1] == (
+        "polling, paced, latency run 4: message 3 at client 4: lost. "
+        "The latency of this variant is void."
+    )
