@@ -19,6 +19,7 @@ import signal
 import sys
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -61,6 +62,7 @@ class Bridge:
 
 async def carry(server: int, client: int) -> None:
     """Bridge two TUN files until stdin ends."""
+    asyncio.get_running_loop().set_exception_handler(_give_up)
     told = commands()
     order = msgspec.convert(await anext(told), Order)
     bridge = Bridge(order, server, client)
@@ -68,7 +70,13 @@ async def carry(server: int, client: int) -> None:
     reply({"up": True, "addresses": {"server": SERVER, "client": CLIENT}, "names": names})
     gc.freeze()
     async for command in told:
-        reply(answer(command, bridge.lines))
+        reply(await answer(command, bridge.lines))
+
+
+def _give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A packet could not be carried: end, for the rest would not be the network asked for."""
+    loop.default_exception_handler(context)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _hurry() -> None:

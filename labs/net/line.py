@@ -58,8 +58,11 @@ class Line(Generic[T]):
         if self.queue.put(self.now_ns(), size, packet) and not self._timer:
             self._arm()
 
-    def restart(self, seed: int) -> None:
-        """Begin chance and counts anew."""
+    async def restart(self, seed: int) -> None:
+        """Begin chance and counts anew, once what is under way now has left."""
+        until_ns = self.queue.last_ns
+        while (due_ns := self.queue.due_ns) is not None and due_ns <= until_ns:
+            await asyncio.sleep((until_ns - self.now_ns()) / 1e9)
         self.queue.restart(seed)
         self._late.clear()
 
@@ -93,14 +96,14 @@ class Line(Generic[T]):
         self._arm()
 
 
-def answer(command: dict[str, Any], lines: Mapping[Any, Line[Any]]) -> dict[str, Passed]:
+async def answer(command: dict[str, Any], lines: Mapping[Any, Line[Any]]) -> dict[str, Passed]:
     """In a process that plays a network: what has passed, the answer to every command.
 
     `{"restart": SEED}` begins chance and counts anew first.
     """
     if "restart" in command:
         for line in lines.values():
-            line.restart(command["restart"])
+            await line.restart(command["restart"])
     return {direction: line.passed() for direction, line in lines.items()}
 
 

@@ -172,6 +172,13 @@ def _datagrams(host: str = "") -> socket.socket:
     return udp
 
 
+def _prepared(tcp: socket.socket) -> socket.socket:
+    """A connection that sends at once, and whose end leaves the kernel nothing to repeat."""
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return tcp
+
+
 # The server
 
 
@@ -187,13 +194,16 @@ def serve(host: str) -> None:
 def _accept(listener: socket.socket, udp: socket.socket) -> None:
     while True:
         tcp, _ = listener.accept()
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # One at a time: the client does one exercise after the other.
-        with tcp, suppress(ConnectionError, msgspec.MsgspecError):
-            _exercise(tcp, udp)
+        threading.Thread(target=_exercise, args=(_prepared(tcp), udp), daemon=True).start()
 
 
 def _exercise(tcp: socket.socket, udp: socket.socket) -> None:
+    # That the client has gone is how each ends.
+    with tcp, suppress(ConnectionError, msgspec.MsgspecError):
+        _do(tcp, udp)
+
+
+def _do(tcp: socket.socket, udp: socket.socket) -> None:
     request = msgspec.json.decode(read_line(tcp), type=Request)
     if request.do == "echo":
         while data := tcp.recv(RECEIVE_BYTES):
@@ -276,7 +286,7 @@ class Client:
         begun_s = time.monotonic()
         tcp = socket.create_connection((self._host, self._tcp), PATIENCE_S)
         self.connect_s.append(time.monotonic() - begun_s)
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _prepared(tcp)
         tcp.sendall(msgspec.json.encode(request) + b"\n")
         return tcp
 

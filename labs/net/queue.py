@@ -66,7 +66,7 @@ class DeadlineQueue(Generic[T]):
         self._loss = 0.0 if lossless else network.loss
         self._queue_ns = None if lossless else round(network.queue_ms * MS)
         self._free_ns = 0  # when the link will have sent what waits for it
-        self._last_ns = 0  # when the last packet will arrive
+        self.last_ns = 0  # when the last packet leaves, or has left
         self._waiting: deque[tuple[int, int, T]] = deque()
         self.restart(seed)
 
@@ -90,8 +90,8 @@ class DeadlineQueue(Generic[T]):
             counts.overflowed += 1
             return False
         self._free_ns = start_ns - (-size * 8 * S // self._bit_s)  # rounded up: never faster
-        self._last_ns = max(self._last_ns, self._free_ns + self._delay_ns + self._jitter())
-        self._waiting.append((self._last_ns, size, packet))
+        self.last_ns = max(self.last_ns, self._free_ns + self._delay_ns + self._jitter())
+        self._waiting.append((self.last_ns, size, packet))
         return True
 
     def _jitter(self) -> int:

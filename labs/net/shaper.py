@@ -22,7 +22,7 @@ import msgspec
 from labs.net.line import Line, Order, answer, exact_loop
 from labs.net.network import Network
 from labs.net.queue import MS, DeadlineQueue
-from labs.wire.control import commands, reply
+from labs.wire.control import allow_files, commands, reply
 from labs.wire.relay import Direction, End, Piece, Sign, WayOut, relaying
 
 SEGMENT_BYTES = 1_448  # of 1,500 on Ethernet, after the heads
@@ -101,6 +101,7 @@ class Nobody:
 
 async def main() -> None:
     """Relay through one network, to any number of servers, until stdin ends."""
+    allow_files()
     told = commands()
     order = msgspec.convert(await anext(told), Order)
     shape = NetworkShape(order.network, order.seed)
@@ -108,7 +109,7 @@ async def main() -> None:
         reply({"up": True})
         async for command in told:
             if "port" not in command:
-                reply(answer(command, shape.lines))
+                reply(await answer(command, shape.lines))
                 continue
             address = command["host"], command["port"]
             relay = relaying(*address, Nobody(), shape=shape)

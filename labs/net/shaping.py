@@ -44,7 +44,7 @@ CANNOT_SHOW = {
 
 
 class Rtt(msgspec.Struct, frozen=True):
-    """Round trips of small messages over one TCP connection."""
+    """Round trips of small messages on one TCP connection, those that TCP had to repeat too."""
 
     samples: int
     least_ms: float

@@ -8,9 +8,11 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from labs.errors import LabError
 from labs.net import between as module
 from labs.net.between import Span, between
 from labs.net.line import exact_loop
@@ -176,6 +178,42 @@ async def test_without_rights_it_is_a_relay_that_says_so(monkeypatch: pytest.Mon
         assert await ask(own_port, b"hello") == b"hello"
         passed = await span.counts()
         assert passed["up"].counts.bytes == passed["down"].counts.bytes == 5 + 2 * HEAD_BYTES
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value", "said"),
+    [
+        ("sys", "platform", "darwin", "need Linux"),
+        ("os", "geteuid", lambda: 1_000, "need root"),
+        ("labs.net.between", "TUN", Path("/nowhere/tun"), "no /nowhere/tun"),
+        ("shutil", "which", lambda _: None, "install iproute2"),
+    ],
+)
+def test_what_a_bridge_would_need_is_named(
+    monkeypatch: pytest.MonkeyPatch, where: str, name: str, value: object, said: str
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("labs.net.between.TUN", Path("/"))
+    monkeypatch.setattr("shutil.which", lambda _: "/sbin/ip")
+    assert module.why_no_tun() == ""
+    monkeypatch.setattr(f"{where}.{name}", value)
+    assert said in module.why_no_tun()
+
+
+async def test_a_bridge_that_fails_gives_its_reason_to_the_relay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @asynccontextmanager
+    async def fails(network: Network, seed: int) -> AsyncIterator[Span]:
+        raise LabError("ip netns add: Operation not permitted")
+        yield
+
+    monkeypatch.setattr(module, "why_no_tun", lambda: "")
+    monkeypatch.setattr(module, "_bridged", fails)
+    async with between(FAST, 1) as span:
+        assert span.mechanism == "relay"
+        assert "Operation not permitted" in span.reason
 
 
 async def test_a_relay_measures_itself(monkeypatch: pytest.MonkeyPatch) -> None:
