@@ -7,7 +7,6 @@ its way, so that a minute takes none and every count is exact, however slow the 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Coroutine, Sequence
 from itertools import cycle, islice
 from time import monotonic_ns
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from labs.bench.heads import find
+from labs.bench.light import light
 from labs.bench.prediction import Prediction, difference, handshake, predict
 from labs.bench.prediction.tally import (
     AT_MS,
@@ -56,24 +56,21 @@ HOST = "127.0.0.1"
 PYTHON = find("python")
 GRACE_S = 0.005  # what is on its way between two sockets of loopback is there at once, or nearly
 CLOCK_S = 1_795_379_121.6540225  # a time that takes as many digits as any
-PHASES_S = (0.13, 0.29, 0.37, 0.06, 0.21)
+PHASES_S = (0.13, 0.28, 0.37, 0.06, 0.21)
+SETTLE_S = 0.94  # before a window; every poller asks twice
 T = TypeVar("T")
 
 
 class PatientLoop(VirtualLoop):
-    """Virtual time, but bytes between two sockets are waited for."""
+    """Virtual time that jumps only when no byte is on its way between two sockets."""
 
     def __init__(self) -> None:
         super().__init__()
-        jump, at_once = self._jump, self._jump.select
+        jump = self._jump
+        real, virtual = super(type(jump), jump).select, jump.select
 
         def select(timeout: float | None = None) -> Any:
-            if timeout == 0:
-                return at_once(0)
-            for _ in range(2):  # the second time for those that answer what came the first
-                if found := super(type(jump), jump).select(GRACE_S):
-                    return found
-            return at_once(timeout)
+            return real(0 if timeout == 0 else GRACE_S) or virtual(timeout)
 
         jump.select = select  # type: ignore[method-assign]
 
@@ -103,18 +100,27 @@ class Lived(NamedTuple):
     window: Traffic
     host: str
     age_s: float
+    begun_s: float
+
+
+class Nobody:
+    """What light clients report to."""
+
+    def arrived(self, client: int, index: int, offset: int, at_ns: int) -> None: ...
+    def foreign(self, client: int) -> None: ...
+    def broke(self, client: int, at_ns: int) -> None:
+        raise AssertionError(f"client{client} broke")
 
 
 class Site:
-    """A server behind a tap, and readable clients that follow a workload."""
+    """A server behind a tap, and clients that follow a workload: its probes are readable."""
 
     def __init__(self, variant: str, workload: Workload, ticks: Sequence[Tick]) -> None:
         self.variant, self.workload, self.ticks = load(variant), workload, ticks
         self.settings = self.variant.settings(Settings(**workload.settings))
-        self.clients: list[Client] = []
+        self.clients: list[Any] = []
         self._ends_ns: list[tuple[str, int | None]] = []
         self._reading: list[asyncio.Task[None]] = []
-        self._seen: list[defaultdict[int, asyncio.Event]] = []  # by offset
 
     async def live(self, spoil: Any = None) -> Lived:
         served = self.variant.serve(self.variant.chat(self.settings), HOST, 0)
@@ -124,8 +130,7 @@ class Site:
             joined_s = now_s()
             if spoil:
                 spoil(self.clients)
-            await self._all_joined()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(SETTLE_S)
             begun_s = now_s()
             self._end("settled")
             await self._play(begun_s)
@@ -133,33 +138,36 @@ class Site:
             windows = account([*tap.events], self._ends_ns)
             await self._leave()
         joins = [windows[f"client{number}"] for number in range(self.workload.clients)]
-        return Lived(joins, windows["window"], f"{HOST}:{port}", begun_s - joined_s)
+        return Lived(joins, windows["window"], f"{HOST}:{port}", begun_s - joined_s, begun_s)
 
     async def _join(self, number: int, url: str) -> None:
         rooms, settings = self.workload.rooms, self.settings
         own = settings if rooms == 1 else settings.but(room=f"room{number % rooms}")
-        client = self.variant.client(url, own)
+        client = self._client(number, url, own)
         self.clients.append(client)
-        self._seen.append(defaultdict(asyncio.Event))
         await client.connect(f"client{number}")
-        self._reading.append(asyncio.create_task(self._read(number, client)))
-        await asyncio.sleep(0)
+        if number < self.workload.probes:
+            self._reading.append(asyncio.create_task(self._read(client)))
         await asyncio.sleep(1e-9)  # until nothing is on its way
         self._end(f"client{number}")
 
-    async def _all_joined(self) -> None:
-        for number, seen in enumerate(self._seen):
-            await seen[self.workload.members(number % self.workload.rooms)].wait()
+    def _client(self, number: int, url: str, settings: Settings) -> Any:
+        if number < self.workload.probes:
+            return self.variant.client(url, settings)
+        kind = light(self.variant)
+        assert kind
+        profile, phase = find(self.workload.headers), PHASES_S[number]
+        return kind(number, url, settings, profile, Nobody(), phase=phase)
 
-    async def _read(self, number: int, client: Client) -> None:
-        async for message in client.messages():
-            self._seen[number][message.offset].set()
+    async def _read(self, client: Client) -> None:
+        async for _ in client.messages():
+            pass
 
     async def _play(self, begun_s: float) -> None:
         sending = []
         for tick in self.ticks:
             await asyncio.sleep(begun_s + tick.at_ns / 1e9 - now_s())
-            sending.append(asyncio.create_task(self.clients[tick.sender].send(tick.text)))
+            sending.append(asyncio.ensure_future(self.clients[tick.sender].send(tick.text)))
         end_s = begun_s + self.workload.duration_s + self.workload.tail_s
         await asyncio.sleep(end_s - now_s())
         assert all(task.done() for task in sending)
@@ -200,6 +208,7 @@ def talking(**changes: Any) -> Workload:
         **{
             "name": "talk",
             "clients": 4,
+            "probes": 20,
             "duration_s": 12.0,
             "arrivals": "constant",
             "rate_per_s": 10.0,
@@ -327,6 +336,40 @@ def test_a_coalescing_window_makes_batches(variant: str, coalesce_ms: float | No
     ticks = schedule(workload, seed=7, number=1)
     prediction, _ = check(variant, workload, ticks)
     assert prediction.counts.batches == (120 if coalesce_ms is None else 60)
+
+
+@pytest.mark.parametrize("headers", ["python", "chromium"])
+@pytest.mark.parametrize("variant", EVERY)
+def test_light_clients_with_any_heads(
+    variant: str, headers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pollers ask by the clock, so that the start of the window says when."""
+    monkeypatch.setattr("labs.bench.light.polling.monotonic", now_s)
+    workload = talking(duration_s=3.0, probes=0, headers=headers)
+    ticks = schedule(workload, seed=7, number=1)
+    lived = run(Site(variant, workload, ticks).live())
+    prediction = predict(
+        workload,
+        variant,
+        ticks,
+        find(headers),
+        PHASES_S,
+        start_s=lived.begun_s,
+        age_s=lived.age_s,
+        host=lived.host,
+    )
+    assert prediction
+    if variant == "socketio-polling" and headers == "python":
+        return check_but_for_the_clock(prediction, lived.window)
+    assert difference(prediction, lived.window) == []
+
+
+def check_but_for_the_clock(prediction: Prediction, measured: Traffic) -> None:
+    """The clock's length is a mean: a request may miss it by 0.7 B less or 6 more."""
+    for one in difference(prediction, measured):
+        assert one.cell.startswith("up/http_head/")
+        assert abs(one.measured - one.predicted) < measured.requests
+        assert one.sentence.startswith("a mean was predicted, and chance is this far from it: ")
 
 
 def prediction_of(variant: str, workload: Workload, **more: Any) -> Prediction:

@@ -10,6 +10,7 @@ from labs.wire.traffic import Traffic
 
 HALF_A_BYTE = 0.5
 CLOSE = 0.01  # of one: a count this near a whole number is that number
+TENTH = 0.1  # of a poll: less is not worth a word
 
 
 class Difference(NamedTuple):
@@ -47,6 +48,7 @@ def _sentence(
     cause = (
         _heads(direction, layer, apart, predicted, measured)
         or _counts(key, apart, predicted)
+        or _means(key, apart, predicted)
         or _other(key, predicted)
     )
     return f"{cause}: {bytes_}"
@@ -64,9 +66,10 @@ def _heads(
     size = sum(each for key, each in apart.items() if key.startswith(f"{direction}/http_head/"))
     if layer != "http_head" or not size or not measured.requests:
         return None
-    if abs(measured.requests - expected) >= HALF_A_BYTE:
+    each = size / measured.requests
+    if abs(measured.requests - expected) > CLOSE or abs(each) < HALF_A_BYTE:
         return None
-    each, whose = size / measured.requests, "request" if direction == "up" else "response"
+    whose = "request" if direction == "up" else "response"
     than = f"profile {predicted.profile} has it" if direction == "up" else "our servers answer"
     longer = f"{abs(each):.3g} B {'longer' if each > 0 else 'shorter'}"
     return f"as many requests as predicted, but a {whose} head is {longer} than {than}"
@@ -89,12 +92,26 @@ def _counts(key: str, apart: Mapping[str, float], predicted: Prediction) -> str 
     return best[2] if best else None
 
 
+def _means(key: str, apart: Mapping[str, float], predicted: Prediction) -> str | None:
+    """How far from a mean over unknown phases or clocks, in polls where that says something."""
+    if not isinstance(predicted.cells.get(key), float):
+        return None
+    for name, cells in predicted.parts.items():
+        times = apart[key] / cells[key] if "poll" in name and key in cells else 0.0
+        if abs(times) >= TENTH:
+            word = "more" if times > 0 else "fewer"
+            return f"{abs(times):.1f} {word} {_plural(name)} than the mean over unknown phases"
+    return "a mean was predicted, and chance is this far from it"
+
+
 def _times(times: int, name: str) -> str:
     word = "more" if times > 0 else "fewer"
+    return f"{abs(times):,} {word} {_plural(name) if abs(times) > 1 else name}"
+
+
+def _plural(name: str) -> str:
     ends = {"batch": "batches", "poll": "polls", "message": "messages", "heartbeat": "heartbeats"}
-    if abs(times) > 1:
-        name = " ".join(ends.get(part, part) for part in name.split())
-    return f"{abs(times):,} {word} {name}"
+    return " ".join(ends.get(part, part) for part in name.split())
 
 
 def _other(key: str, predicted: Prediction) -> str:

@@ -111,7 +111,9 @@ def predict(
     form = form_of(loaded, settings)
     if form is None or workload.cut_at_s is not None:
         return None
-    due = due_s or _due_s(workload, settings, phases, start_s)
+    due: Sequence[float | None] = due_s or [None] * workload.clients
+    if form.spread is polled and not due_s:
+        due = _due_s(workload, settings, phases, start_s)
     window = Window(workload.duration_s + workload.tail_s, due, age_s)
     joining = Tally()
     for number, room in enumerate(rooms(workload, ticks)):
@@ -142,7 +144,7 @@ def _due_s(
     phases: Sequence[float] | None,
     start_s: float | None,
 ) -> list[float | None]:
-    """When each light client polls first; only pollers go by the clock."""
+    """When each light poller asks first: it goes by the clock."""
     interval_s = settings.interval_s
     if phases is None or start_s is None:
         return [None] * workload.clients
