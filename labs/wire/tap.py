@@ -33,9 +33,10 @@ from typing import Any
 
 import msgspec
 
+from labs.bench.loops import runner
 from labs.errors import LabError
 from labs.wire import tcpinfo
-from labs.wire.control import commands, reply
+from labs.wire.control import allow_files, commands, reply
 from labs.wire.ledger import account
 from labs.wire.recording import FORMAT, Event, Head, Recording, save
 from labs.wire.relay import HOST, Direction, Relay, Shape, relaying, unshaped
@@ -176,6 +177,7 @@ def _ns(moment_s: float | None) -> int | None:
 
 async def main(host: str, port: int, listen: str) -> None:
     """The tap as a process of its own."""
+    allow_files()
     tap = Tap()
     async with relaying(host, port, tap, listen=listen) as relay:
         reply({"port": relay.port})
@@ -197,4 +199,5 @@ def parsed() -> argparse.Namespace:
 
 if __name__ == "__main__":
     told = parsed()
-    asyncio.run(main(told.server, told.port, told.host))
+    with runner() as loop:
+        loop.run(main(told.server, told.port, told.host))

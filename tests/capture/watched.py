@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from labs.bench.loops import runner
 from labs.wire import tcpinfo
 from labs.wire.control import commands, reply
 from labs.wire.relay import relaying
@@ -125,4 +126,5 @@ async def main(host: str, port: int, listen: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    with runner() as loop:
+        loop.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
