@@ -11,6 +11,7 @@ from labs.wire.recording import Event, Recording
 from labs.wire.traffic import LAYERS, PHASES, Traffic
 
 SHOWN_CHARS = 300  # of a body, a frame, an event
+READABLE = 20  # with more than one character in so many broken, bytes are no text
 INDENT = " " * 12
 ENDINGS = {
     "opened": "the client connects",
@@ -124,5 +125,7 @@ def _fields(head: bytes) -> Iterator[str]:
 
 def _said(said: bytes) -> str:
     text = said.decode(errors="replace")
+    if text.count("\N{REPLACEMENT CHARACTER}") > len(text) / READABLE:
+        text = said.hex(" ")
     more = f" ... {len(text) - SHOWN_CHARS:,} more" if len(text) > SHOWN_CHARS else ""
     return printable(text[:SHOWN_CHARS]) + more

@@ -29,6 +29,7 @@ CODE = re.compile(rb'"code":"(\w+)"')
 WELCOME = re.compile(rb'"epoch":"')
 ASKS = re.compile(r", asks for ack (\d+)$")
 TOLD = {"join": "{} joins", "leave": "{} leaves", "gap": "a gap"}
+CONTROL = ("ping frame", "pong frame", "close frame")
 STREAM = "event stream"
 QUERY = ("since", "transport")  # what of a query tells something
 
@@ -194,7 +195,9 @@ def _label(piece: Piece) -> str:
         return f"{piece.size:,} bytes not understood"
     note = piece.note
     if piece.kind == "frame":
-        note = note.partition(": ")[2] or note.partition(",")[0]
+        what, _, told = note.partition(": ")
+        what = what.partition(",")[0]
+        note = f"{what} {told}".rstrip() if what in CONTROL or not told else told
     return ": ".join(filter(None, (_brief(note), brings(piece.said))))
 
 

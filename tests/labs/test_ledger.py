@@ -35,8 +35,10 @@ async def test_the_cells_of_a_real_conversation_add_up_to_its_bytes(
     traffic = whole(recording)
     assert (traffic.up, traffic.down) == (carried(recording, "up"), carried(recording, "down"))
     assert traffic.of(layer="opaque") == 0
-    assert traffic.of("up", "text") == traffic.of("up", "text", "steady") == TEXT
-    assert traffic.of("down", "text") == 2 * TEXT
+    # Of a deflate stream no byte is a character's.
+    text = 0 if name == "websocket-deflate" else TEXT
+    assert traffic.of("up", "text") == traffic.of("up", "text", "steady") == text
+    assert traffic.of("down", "text") == 2 * text
     assert traffic.connections == sum(event.kind == "opened" for event in recording.events)
     for phase in ("join", "steady", "close"):
         assert traffic.of("up", phase=phase), phase

@@ -15,7 +15,7 @@ TOLD = {
     "polling": ["POST /newUserConnect HTTP/1.1", "HTTP/1.1 204 No Content", "Host: 127.0.0.1"],
     "longpolling": ["GET /updateMessage?session=", "HTTP/1.1 200 OK", '"kind":"join"'],
     "streaming": ["Content-Type: text/event-stream", "event updateMessage", "retry", "chunk of "],
-    "websocket": ["text frame, fin, masked, ", "ping frame", "pong frame", "close frame", "ack"],
+    "websocket": ["text frame, fin, masked, ", "ping frame", "close frame, fin, 2 B: 1000", "ack"],
     "socketio": ["Engine.IO open", "Engine.IO ping probe", "Socket.IO ack 1", "Socket.IO connect"],
 }
 
@@ -64,11 +64,17 @@ def test_fields_are_one_line_each_and_folded_ones_too() -> None:
 
 
 def test_nothing_hostile_reaches_the_terminal() -> None:
-    told = answer("\x1b[31mred \u202eturned".encode() + b"\xff\0")
+    told = answer("\x1b[31mred \u202eturned\0".encode())
     text = "\n".join(shown(recorded(Event(1, 0, "up", POLL), Event(2, 0, "down", told))))
     text += "\n".join(shown(recorded(Event(1, 0, "up", b"\x1b]0;x\x07"))))
     assert "\\x1b[31mred \\u202eturned" in text
     assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_what_is_no_text_is_shown_in_hexadecimal() -> None:
+    told = answer(b"\xff\x00\x10")
+    text = "\n".join(shown(recorded(Event(1, 0, "up", POLL), Event(2, 0, "down", told))))
+    assert "ff 00 10" in text
 
 
 def test_long_bodies_are_cut_and_counted() -> None:

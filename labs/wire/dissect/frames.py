@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from websockets.exceptions import ProtocolError
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate
-from websockets.frames import CTRL_OPCODES, Frame, Opcode
+from websockets.frames import CTRL_OPCODES, Close, Frame, Opcode
 
 from labs.wire.dissect.pieces import Meaning, Side
 
@@ -80,7 +80,7 @@ class Frames:
 
     def _control(self, frame: Frame, size: int) -> None:
         phase = "close" if frame.opcode is Opcode.CLOSE else "heartbeat"
-        note = self._name(frame, len(frame.data))
+        note = self._name(frame, len(frame.data)) + _reason(frame)
         self._add(size, Meaning(phase, {"framing": size}, note), bytes(frame.data))
 
     def _data(self, frame: Frame, head: int, size: int, compressed: bool) -> None:
@@ -135,6 +135,16 @@ class Frames:
         fin = "fin" if frame.fin else "goes on"
         masked = ", masked" if self._side.direction == "up" else ""
         return f"{NAMES[frame.opcode]} frame, {fin}{masked}, {size} B"
+
+
+def _reason(frame: Frame) -> str:
+    if frame.opcode is not Opcode.CLOSE:
+        return ""
+    try:
+        close = Close.parse(frame.data)
+    except (ProtocolError, UnicodeDecodeError):
+        return ": not understood"
+    return f": {int(close.code)} {close.reason}".rstrip()
 
 
 def _head_size(frame: bytes) -> int:
