@@ -25,6 +25,7 @@ from labs.net.queue import Counts, DeadlineQueue
 T = TypeVar("T")
 
 LATE_CLASS_NS = 10_000  # how finely lateness is counted
+AFTER_S = 0.001  # long enough for a timer that was due before ours
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -60,9 +61,8 @@ class Line(Generic[T]):
 
     async def restart(self, seed: int) -> None:
         """Begin chance and counts anew, once what is under way now has left."""
-        until_ns = self.queue.last_ns
-        while (due_ns := self.queue.due_ns) is not None and due_ns <= until_ns:
-            await asyncio.sleep((until_ns - self.now_ns()) / 1e9)
+        under_way_s = max(0, self.queue.last_ns - self.now_ns()) / 1e9
+        await asyncio.sleep(under_way_s + AFTER_S)
         self.queue.restart(seed)
         self._late.clear()
 

@@ -23,29 +23,30 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from labs.net.volley import (
+    PATIENCE_S,
+    RECEIVE_BYTES,
+    Received,
+    Volley,
+    datagrams,
+    fire,
+    gather,
+    gather_stream,
+    prepared,
+    read,
+    read_line,
+)
 from labs.wire.control import reply
 
 PINGS = 30
 PING_GAP_S = 0.02
-PING = struct.Struct("!QQ")
-PATIENCE_S = 20.0  # for an answer; TCP repeats a lost handshake after 1, 2, 4 s
-LINE_BYTES = 4_096
-RECEIVE_BYTES = 65_536
+PING = struct.Struct("!Q")  # when it was sent
 CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
-
-
-class Volley(msgspec.Struct, frozen=True):
-    """Something to send: so many datagrams (or pieces of a stream) of a size, with a gap."""
-
-    number: int
-    size: int
-    gap_s: float = 0.0
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -54,15 +55,6 @@ class Task(msgspec.Struct, frozen=True):
     loss: Volley
     up: Volley
     down: Volley
-
-
-class Received(msgspec.Struct, frozen=True):
-    """What came of a volley: how many, their bytes, and how long from the first to the last."""
-
-    number: int
-    bytes: int
-    first_bytes: int
-    took_s: float
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -85,107 +77,13 @@ class Request(msgspec.Struct, frozen=True):
     volley: Volley | None = None
 
 
-@dataclass
-class Meter:
-    """Notes what comes, and when."""
-
-    number: int = 0
-    bytes: int = 0
-    first_bytes: int = 0
-    _first_s: float = 0.0
-    _last_s: float = field(default_factory=time.monotonic)
-
-    def note(self, size: int) -> None:
-        """So many bytes have come at once."""
-        self._last_s = time.monotonic()
-        if not self.number:
-            self._first_s, self.first_bytes = self._last_s, size
-        self.number += 1
-        self.bytes += size
-
-    @property
-    def received(self) -> Received:
-        """The sum of it."""
-        took_s = self._last_s - self._first_s if self.number else 0.0
-        return Received(self.number, self.bytes, self.first_bytes, took_s)
-
-
-# What both sides do
-
-
-def fire(volley: Volley, tcp: socket.socket, udp: socket.socket | None, port: int) -> None:
-    """Send a volley to the peer of `tcp`, each part at its moment or as soon as it goes."""
-    begun_s, payload = time.monotonic(), b"\0" * volley.size
-    for number in range(volley.number):
-        ahead_s = begun_s + number * volley.gap_s - time.monotonic()
-        if ahead_s > 0:
-            time.sleep(ahead_s)
-        if udp:
-            udp.sendto(payload, (tcp.getpeername()[0], port))
-        else:
-            tcp.sendall(payload)
-
-
-def gather(tcp: socket.socket, udp: socket.socket) -> Received:
-    """Note datagrams until the peer says on the connection that there are no more."""
-    meter = Meter()
-    while True:
-        ready, _, _ = select.select([udp, tcp], [], [], PATIENCE_S)
-        if udp in ready:
-            with suppress(BlockingIOError):
-                while True:
-                    meter.note(len(udp.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)))
-        elif ready:
-            read(tcp, 1)
-            return meter.received
-        else:
-            raise ConnectionError(f"nothing came for {PATIENCE_S:g} s")
-
-
-def gather_stream(tcp: socket.socket, size: int) -> Received:
-    """Note the bytes of a stream until so many have come."""
-    meter = Meter()
-    while meter.bytes < size:
-        meter.note(len(read(tcp, RECEIVE_BYTES)))
-    return meter.received
-
-
-def read(tcp: socket.socket, most: int) -> bytes:
-    """Some bytes; raises `ConnectionError` if there will be none."""
-    data = tcp.recv(most)
-    if not data:
-        raise ConnectionError("the other side of the measurement has gone")
-    return data
-
-
-def read_line(tcp: socket.socket) -> bytes:
-    """One line, byte for byte: what comes behind it is not ours."""
-    line = b""
-    while not line.endswith(b"\n") and len(line) < LINE_BYTES:
-        line += read(tcp, 1)
-    return line
-
-
-def _datagrams(host: str = "") -> socket.socket:
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind((host, 0))
-    return udp
-
-
-def _prepared(tcp: socket.socket) -> socket.socket:
-    """A connection that sends at once, and whose end leaves the kernel nothing to repeat."""
-    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    return tcp
-
-
 # The server
 
 
 def serve(host: str) -> None:
     """Serve exercises until stdin ends."""
     listener = socket.create_server((host, 0))
-    udp = _datagrams(host)
+    udp = datagrams(host)
     threading.Thread(target=_accept, args=(listener, udp), daemon=True).start()
     reply({"tcp": listener.getsockname()[1], "udp": udp.getsockname()[1]})
     sys.stdin.read()
@@ -194,7 +92,7 @@ def serve(host: str) -> None:
 def _accept(listener: socket.socket, udp: socket.socket) -> None:
     while True:
         tcp, _ = listener.accept()
-        threading.Thread(target=_exercise, args=(_prepared(tcp), udp), daemon=True).start()
+        threading.Thread(target=_exercise, args=(prepared(tcp), udp), daemon=True).start()
 
 
 def _exercise(tcp: socket.socket, udp: socket.socket) -> None:
@@ -224,6 +122,28 @@ def _do(tcp: socket.socket, udp: socket.socket) -> None:
 # The client
 
 
+class _Echoes:
+    """The pings that come back on a connection, and how long each took."""
+
+    def __init__(self, tcp: socket.socket) -> None:
+        self.rtt_s: list[float] = []
+        self._tcp = tcp
+        self._data = b""
+
+    def read_until(self, moment_s: float) -> None:
+        """Read what comes until a moment of the monotonic clock."""
+        while (left_s := moment_s - time.monotonic()) > 0:
+            if select.select([self._tcp], [], [], left_s)[0]:
+                self.read()
+
+    def read(self) -> None:
+        """Read once; waits for something to read."""
+        self._data += read(self._tcp, RECEIVE_BYTES)
+        now_ns, whole = time.monotonic_ns(), len(self._data) // PING.size * PING.size
+        self.rtt_s += [(now_ns - sent) / 1e9 for (sent,) in PING.iter_unpack(self._data[:whole])]
+        self._data = self._data[whole:]
+
+
 class Client:
     """Does the exercises; notes how long each connection took to open."""
 
@@ -246,27 +166,18 @@ class Client:
 
     def ping(self) -> list[float]:
         """The round trips of small messages, sent at their moments whatever comes back."""
-        rtt_s, data = list[float](), b""
         with self._open(Request("echo")) as tcp:
-            begun_s, sent = time.monotonic(), 0
-            while len(rtt_s) < PINGS:
-                next_s = begun_s + sent * PING_GAP_S - time.monotonic()
-                if sent < PINGS and next_s <= 0:
-                    tcp.sendall(PING.pack(sent, time.monotonic_ns()))
-                    sent += 1
-                    continue
-                wait_s = next_s if sent < PINGS else PATIENCE_S
-                if select.select([tcp], [], [], wait_s)[0] or sent == PINGS:
-                    data += read(tcp, RECEIVE_BYTES)
-                    now_ns = time.monotonic_ns()
-                    while len(data) >= PING.size:
-                        rtt_s.append((now_ns - PING.unpack(data[: PING.size])[1]) / 1e9)
-                        data = data[PING.size :]
-        return rtt_s
+            echoes, begun_s = _Echoes(tcp), time.monotonic()
+            for number in range(PINGS):
+                echoes.read_until(begun_s + number * PING_GAP_S)
+                tcp.sendall(PING.pack(time.monotonic_ns()))
+            while len(echoes.rtt_s) < PINGS:
+                echoes.read()
+        return echoes.rtt_s
 
     def send(self, volley: Volley) -> Received:
         """Send a volley up; answers what the server has received."""
-        with _datagrams() as udp, self._open(Request("tell", self._udp, volley)) as tcp:
+        with datagrams() as udp, self._open(Request("tell", self._udp, volley)) as tcp:
             read(tcp, 1)
             fire(volley, tcp, udp if self._udp else None, self._udp)
             if self._udp:
@@ -275,7 +186,7 @@ class Client:
 
     def receive(self, volley: Volley) -> Received:
         """Let the server send a volley down; answers what has come."""
-        with _datagrams() as udp:
+        with datagrams() as udp:
             port = udp.getsockname()[1] if self._udp else 0
             with self._open(Request("send", port, volley)) as tcp:
                 if self._udp:
@@ -286,7 +197,7 @@ class Client:
         begun_s = time.monotonic()
         tcp = socket.create_connection((self._host, self._tcp), PATIENCE_S)
         self.connect_s.append(time.monotonic() - begun_s)
-        _prepared(tcp)
+        prepared(tcp)
         tcp.sendall(msgspec.json.encode(request) + b"\n")
         return tcp
 

@@ -9,8 +9,9 @@ from typing import Literal
 import msgspec
 
 from labs.net.network import JITTER, Network
-from labs.net.probe import Found, Received, Task, Volley
+from labs.net.probe import Found, Task
 from labs.net.shaper import HEAD_BYTES, SEGMENT_BYTES
+from labs.net.volley import Received, Volley
 
 Mechanism = Literal["tun", "relay"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from labs.net.between import Span, between, why_no_tun
+from labs.net.between import Span, between
 from labs.net.network import Network
 from labs.net.queue import DeadlineQueue
 from labs.wire.control import ChildDiedError
@@ -24,9 +24,14 @@ NEAR = Network("near", delay_ms=8, up_bit_s=200_000_000, down_bit_s=200_000_000)
 PATIENCE_S = 60.0  # only a test that fails waits so long
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def rights() -> None:
-    need(not why_no_tun(), f"A TUN bridge needs root and iproute2 on Linux: {why_no_tun()}.")
+    async def why_not() -> str:
+        async with between(NEAR, 1) as span:
+            return span.reason
+
+    reason = asyncio.run(why_not())
+    need(not reason, f"A TUN bridge needs root, /dev/net/tun and iproute2 on Linux: {reason}.")
 
 
 @asynccontextmanager
