@@ -35,7 +35,7 @@ def caption(result: Result, workload: Workload) -> Lines:
     if not shown:
         return
     yield (
-        f"Load: {workload.load_model}; seed {result.seed}.",
+        f"Load: {load_model(workload)}; seed {result.seed}.",
         f"부하: {_load_ko(workload)}, 시드 {result.seed}.",
     )
     yield from _conditions(result, workload)
@@ -48,6 +48,18 @@ def caption(result: Result, workload: Workload) -> Lines:
     yield from _server(workload, shown)
 
 
+def load_model(workload: Workload) -> str:
+    """The load in one phrase; that of a closed loop has no rate."""
+    if workload.loop == "open" or not workload.messages:
+        return workload.load_model
+    crowd = "1 client" if workload.clients == 1 else f"{workload.clients} clients"
+    rooms = "one room" if workload.rooms == 1 else f"{workload.rooms} rooms"
+    return (
+        f"closed loop: {crowd} in {rooms}, {workload.talkers} sending, each after the answer to "
+        f"its last message and {workload.think_s:g} s more, {workload.messages} messages at most"
+    )
+
+
 def _load_ko(workload: Workload) -> str:
     how = {
         "none": "아무도 말하지 않음",
@@ -56,7 +68,7 @@ def _load_ko(workload: Workload) -> str:
         "burst": f"한순간에 {workload.burst_messages}개씩, 평균 초당 {workload.rate_per_s:g}개",
     }[workload.arrivals]
     if workload.loop == "closed":
-        how = f"한 사람씩 {workload.messages}개"
+        how = f"답을 받고 {workload.think_s:g}초 뒤에 다음 말, 많아야 {workload.messages}개"
     cut = "" if workload.cut_at_s is None else f", {workload.cut_at_s:g}초에 모두 끊음"
     return (
         f"{LOOPS_KO[workload.loop]}, 클라이언트 {workload.clients}, 방 {workload.rooms}, "
@@ -98,8 +110,10 @@ def carried(result: Result) -> tuple[str, str]:
 
 def _bytes(workload: Workload, shown: Sequence[Summary]) -> Lines:
     tapped = max(column.byte_runs for column in shown)
-    window_s = f"{shown[0].steady_s:.4g}"
-    each, each_ko = ("delivery", "전달") if workload.messages else ("minute", "분")
+    window_s, longest_s = (
+        f"{pick(column.steady_s for column in shown):.3g}" for pick in (min, max)
+    )
+    window_s += "" if longest_s == window_s else f" to {longest_s}"
     whose, whose_ko = ("", "")
     if not workload.messages:
         whose, whose_ko = " Figures are those of one client.", " 값은 클라이언트 하나의 것."
@@ -111,9 +125,10 @@ def _bytes(workload: Workload, shown: Sequence[Summary]) -> Lines:
         f"동안 센 것, 빈 응답 포함, 워밍업 없는 실행 {tapped}회.{whose_ko}",
     )
     yield (
-        f"Layers: each byte a {each} has one, so the rows add up. Phases: of the whole run, from "
-        "the first connection to the last; other people's joins and leaves are not among them.",
-        f"층: {each_ko}당 모든 바이트가 한 층에 속하므로 합이 전체와 같다. 단계: 첫 연결부터 "
+        "Layers: every byte belongs to one, so the rows add up to the bytes above. Phases: of the "
+        "whole run, from the first connection to the last; other people's joins and leaves are "
+        "not among them.",
+        "층: 모든 바이트가 한 층에 속하므로 합이 위의 바이트와 같다. 단계: 첫 연결부터 "
         "끝까지 전체 실행의 값. 다른 사람의 입장·퇴장 알림은 빠진다.",
     )
     if any(column.predicted for column in shown):
@@ -154,13 +169,17 @@ def _latency(workload: Workload, shown: Sequence[Summary]) -> Lines:
     if not counts:
         return
     runs, count = max(column.latency_runs for column in shown), f"{min(counts):,}"
+    warm, warm_ko = "", ""
+    if workload.warmup_s:
+        warm = f", after a warm-up of {workload.warmup_s:g} s"
+        warm_ko = f", 워밍업 {workload.warmup_s:g}초"
     yield (
         f"Latency: {_since(workload)} to the receiver's reading, on the monotonic clock of one "
-        f"host, no relay that counts; {_runs(runs)}, {count} deliveries a variant, after a warm-up "
-        f"of {workload.warmup_s:g} s. The receivers' own time is in it.",
+        f"host, no relay that counts; {_runs(runs)}, {count} deliveries a variant{warm}. The "
+        "receivers' own time is in it.",
         f"지연: {_since_ko(workload)} 받는 쪽이 읽은 순간까지, 한 컴퓨터의 단조 시계로, 세는 "
-        f"중계기 없이. 실행 {runs}회, 방식마다 전달 {count}건, 워밍업 {workload.warmup_s:g}초. "
-        "받는 클라이언트가 쓰는 시간도 들어 있다.",
+        f"중계기 없이. 실행 {runs}회, 방식마다 전달 {count}건{warm_ko}. 받는 클라이언트가 쓰는 "
+        "시간도 들어 있다.",
     )
     yield from _loop(workload)
     yield from _clumps(workload)
@@ -264,7 +283,7 @@ def _server(workload: Workload, shown: Sequence[Summary]) -> Lines:
 def _memory(workload: Workload) -> tuple[str, str]:
     if workload.clients < CROWD_LEAST:
         return (
-            f"Memory grows in steps: of {workload.clients} clients the share of one is not known.",
+            "Memory grows in steps: of so few clients the share of one is not known.",
             "메모리는 계단처럼 늘어나므로, 클라이언트가 이 정도로 적으면 하나의 몫을 알 수 없다.",
         )
     return (

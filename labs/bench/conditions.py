@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labs.bench.captions import carried, settings
+from labs.bench.captions import carried, load_model, settings
 from labs.bench.floor_rows import describe
 from labs.bench.results import Result
 
@@ -59,7 +59,7 @@ def conditions(result: Result) -> Rows:
     rows += [("Server", f"not started here: {result.url}")] if result.url else []
     for workload in result.workloads:
         own = settings(workload) or "default settings"
-        rows.append((f"Workload {workload.name}", f"{workload.load_model}; {own}"))
+        rows.append((f"Workload {workload.name}", f"{load_model(workload)}; {own}"))
     return rows
 
 

@@ -27,7 +27,7 @@ LAYER_COLOURS = {
 }
 WIDTH_IN = 7.2
 HEIGHT_IN = 2.7
-LEFT, RIGHT = 0.09, 0.82  # the margins, where a legend stands on the right
+LEFT, RIGHT = 0.12, 0.82  # the margins, where a legend stands on the right
 BELOW_IN, ABOVE_IN = 0.5, 0.1
 LETTER_IN = 0.075  # the width of a letter of a name
 

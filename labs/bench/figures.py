@@ -12,7 +12,7 @@ from itertools import product
 
 from labs.bench.results import Result
 from labs.bench.stats import Latency
-from labs.bench.summary import Summary
+from labs.bench.summary import HALF_A_BYTE, Summary
 from labs.wire.traffic import DIRECTIONS, LAYERS, PHASES, Segments
 
 NOTHING = "-"
@@ -145,6 +145,11 @@ def _causes(column: Summary) -> str:
     return max(found, key=lambda way: abs(found[way])).replace("/", " ") if found else NOTHING
 
 
+def _difference(column: Summary) -> str:
+    gap = column.difference
+    return f"{gap:+,.0f}" if gap and abs(gap) >= HALF_A_BYTE else number(gap)
+
+
 def _tcp(label: str, label_ko: str, read: Callable[[Segments], int]) -> Figure:
     return _figure(label, label_ko, lambda c: read(c.segments) if c.segments else None)
 
@@ -197,7 +202,7 @@ PREDICTED = Group(
     [
         _figure("predicted", "예측", lambda c: sum(c.predicted.values()) if c.predicted else None),
         _figure("measured", "잰 값", lambda c: c.steady.both if c.predicted else None),
-        _figure("difference", "차이", lambda c: c.difference),
+        Figure("difference", "차이", _difference),
         Figure("mostly in", "주로 차이가 난 층", _causes),
     ],
 )

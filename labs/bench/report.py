@@ -156,7 +156,8 @@ def _latency(result: Result, workload: Workload) -> Iterator[str]:
         "what people complain about.",
         "그때까지 도착한 비율. 왼쪽일수록 빠르다. 90 % 위의 꼬리가 사람들이 불평하는 부분이다.",
     )
-    if workload.arrivals != "burst":  # a few instants of a burst are no course of time
+    # A few instants of a burst are no course of time.
+    if workload.arrivals != "burst" and any(run.outcome.timeline for run in result.runs):
         yield _figure(
             plots.timeline(result, workload),
             "Latency over the window, all runs together: a line is the median of each slice, a "

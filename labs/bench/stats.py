@@ -132,7 +132,7 @@ def _thin(result: Result, workload: Workload) -> Iterator[str]:
     if min(counts) < RUNS_LEAST:
         yield (
             f"may be unstable: {_count(min(counts), 'latency run')} a variant, too few for an "
-            "interval. Give it more time, with --budget."
+            "interval"
         )
     each, what = moments(workload)
     if min(counts) * each < INDEPENDENT_LEAST:

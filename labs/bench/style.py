@@ -8,7 +8,8 @@ h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.25rem; margin: 2.5rem 0 .2
 .ko { color: var(--soft) } p { margin: .3rem 0 }
 section { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; margin: .8rem 0 }
-th, td { padding: .16rem .5rem; text-align: right; font-variant-numeric: tabular-nums }
+td { white-space: nowrap; font-variant-numeric: tabular-nums }
+th, td { padding: .16rem .5rem; text-align: right }
 th:first-child { text-align: left; font-weight: normal } thead th { border-bottom: 2px solid }
 th small { color: var(--soft); margin-left: .5em; white-space: nowrap }
 tbody { border-bottom: 1px solid var(--line) } tr.wrong td { color: #b00020; font-weight: bold }
@@ -23,5 +24,5 @@ figure svg { width: 100%; height: auto } figcaption { font-size: .88rem }
 @media print { body { margin: 0; padding: 0; max-width: none; font-size: 10pt }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact }
   section { overflow: visible } h2 { break-after: avoid } tr { break-inside: avoid }
-  tbody { break-inside: avoid } thead { display: table-header-group } }
+  table { font-size: .78rem } tbody { break-inside: avoid } thead { display: table-header-group } }
 """

@@ -61,7 +61,7 @@ def _silent(shown: Sequence[Summary]) -> list[Group]:
 def _talk(result: Result, workload: Workload, shown: Sequence[Summary]) -> list[Group]:
     latency = [*LATENCY, *floor(result)]
     latency += UNCORRECTED if workload.loop == "open" else []
-    latency += PROBES if workload.probes else []
+    latency += PROBES if 0 < workload.probes < workload.clients else []
     latency += BACK if workload.cut_at_s is not None else []
     layers = Group("by layer, a delivery", "층별, 전달당 바이트", by_layer(shown))
     timed = Group("", "", latency)

@@ -142,7 +142,7 @@ def test_a_prediction_that_fails_names_its_layer() -> None:
     assert "mostly in" not in cells(exact)
     wrong = {**STEADY, "down/http_head/steady": 48_800.0, "up/text/steady": 1_010.0}
     found = result(run("bytes", predicted=wrong))
-    assert (cells(found)["difference"], cells(found)["mostly in"]) == ("1,190", "down http_head")
+    assert (cells(found)["difference"], cells(found)["mostly in"]) == ("+1,190", "down http_head")
     said = [english for english, _ in caption(found, PACED)]
     assert (
         "polling differs from its prediction, in bytes: down http_head +1,200, up text -10." in said

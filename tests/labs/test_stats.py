@@ -203,8 +203,7 @@ def test_doubts_are_told(changes: dict[str, Any], said: str) -> None:
 
 def test_few_runs_and_runs_that_disagree_are_told() -> None:
     assert stats.warnings(result(run("bytes"), *timed(2, 3))) == [
-        "paced: may be unstable: 2 latency runs a variant, too few for an interval. Give it more "
-        "time, with --budget.",
+        "paced: may be unstable: 2 latency runs a variant, too few for an interval",
         "polling, paced: may be unstable: the p50 of its runs are 2, 3 ms",
     ]
 

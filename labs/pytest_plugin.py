@@ -1,0 +1,142 @@
+"""A pytest plugin: benchmarks hand over their runs, and at the end there is a table and a report.
+
+    pytest -p labs.pytest_plugin tests/benchmarks --labs-report=report.html
+
+It is no entry point on purpose: an installed package that adds options to everybody's pytest,
+in every project of that environment, is a nuisance. Whoever wants it names it, in `addopts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:  # a run of pytest that measures nothing need not wait for these
+    from labs.bench.results import Result, Run
+    from labs.bench.workload import Workload
+
+WIDTH = 80
+COLUMNS = 5  # of one table: more do not fit into that width
+
+
+class Collected:
+    """What the benchmarks of a session measured. `workloads` are by name."""
+
+    def __init__(self) -> None:
+        self.begun_s = monotonic()
+        self.workloads: dict[str, Workload] = {}
+        self.runs: list[Run] = []
+
+    def keep(self, workload: Workload, *runs: Run) -> None:
+        """Remember the runs of a variant under a workload."""
+        self.workloads[workload.name] = workload
+        self.runs.extend(runs)
+
+    def result(self) -> Result:
+        """Everything so far, as a result like those of `labs bench`."""
+        from labs.bench import results
+
+        return results.Result(
+            format=results.FORMAT,
+            made_at=results.now(),
+            elapsed_s=monotonic() - self.begun_s,
+            ended="",
+            seed=0,
+            variants=list(dict.fromkeys(run.variant for run in self.runs)),
+            workloads=list(self.workloads.values()),
+            machine=results.this_machine(),
+            versions=results.versions(),
+            runs=self.runs,
+        )
+
+
+COLLECTED = pytest.StashKey[Collected]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--labs-report`."""
+    parser.getgroup("labs").addoption(
+        "--labs-report",
+        metavar="FILE",
+        default=None,
+        help="Write the benchmarks' report to this HTML file.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a report that could not be written now, not when everything has been measured."""
+    config.stash[COLLECTED] = Collected()
+    path = _path(config)
+    if path and (path.is_dir() or not path.parent.is_dir()):
+        raise pytest.UsageError(f"--labs-report: {path} cannot be written; give a file's name")
+
+
+@pytest.fixture
+def labs_keep(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """`labs_keep(workload, *runs)`: put `labs.bench.results.Run`s into the table and the report."""
+    return request.config.stash[COLLECTED].keep
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The tables, and where the report is."""
+    collected, path = config.stash[COLLECTED], _path(config)
+    if collected.runs:
+        result = collected.result()
+        terminalreporter.section("one chat, over its transports")
+        for line in _lines(result):
+            terminalreporter.write_line(line)
+        if path:
+            terminalreporter.write_line(f"report: {_write(result, path)}")
+    elif path:
+        terminalreporter.write_line("labs: nothing was measured, so there is no report")
+
+
+def _path(config: pytest.Config) -> Path | None:
+    given = config.getoption("--labs-report")
+    return config.invocation_params.dir / given if given else None
+
+
+def _write(result: Result, path: Path) -> Path:
+    from labs.bench import report
+
+    return report.write(result, path)
+
+
+def _lines(result: Result) -> Iterator[str]:
+    from labs.bench.stats import warnings
+    from labs.bench.table import caption, table
+
+    for workload in result.workloads:
+        for part in _parts(result):
+            yield from _printed(table(part, workload))
+        for english, _ in caption(result, workload):
+            yield from _printed(english)
+        yield ""
+    for said in warnings(result):
+        yield from _printed(f"warning: {said}")
+
+
+def _parts(result: Result) -> Iterator[Result]:
+    """The five of the lesson, then the other configurations, so many at once as fit."""
+    import msgspec
+
+    from labs.variants import FIVE
+
+    known = [name for name in result.variants if name in FIVE]
+    rest = [name for name in result.variants if name not in FIVE]
+    for names in (known, rest):
+        for first in range(0, len(names), COLUMNS):
+            yield msgspec.structs.replace(result, variants=names[first : first + COLUMNS])
+
+
+def _printed(what: object) -> Sequence[str]:
+    from rich.console import Console
+
+    screen = Console(width=WIDTH, file=StringIO(), record=True)
+    screen.print(what, markup=False, highlight=False)
+    return [line.rstrip() for line in screen.export_text().splitlines()]
