@@ -76,6 +76,8 @@ class Engine(Base):
         future = self.future()
         self._pool.ask(self._get(), Reply(future, bytes))
         self._take((await future), time.monotonic_ns())
+        if not self._sid:
+            raise ConnectionError("what answers is not Engine.IO")
         if "websocket" in self._upgrades and "websocket" in transports:
             await self._probe()
         if self._socket is None:

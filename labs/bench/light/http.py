@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, pool: Pool) -> None:
         self.asker: Asker | None = None
-        self.again = b""  # a request that may be made once more, should this connection be stale
+        self._again = b""
         self._pool = pool
         self._tail = b""
 
@@ -174,9 +174,9 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self._pool.made(self)
 
-    def ask(self, request: bytes, asker: Asker) -> None:
-        """Write a request; its answer goes to `asker`."""
-        self.asker = asker
+    def ask(self, request: bytes, asker: Asker, again: bytes) -> None:
+        """Write a request; its answer goes to `asker`. `again` is what may be asked once more."""
+        self.asker, self._again = asker, again
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -211,8 +211,9 @@ class Connection(asyncio.Protocol):
         self._pool.forget(self)
         if asker is None:
             return
-        if self.again and not self._tail:
-            self._pool.ask(self.again, asker)
+        if self._again and not self._tail:
+            # What else is idle may have ended as well, unnoticed as yet.
+            self._pool.dial(self._again, asker)
             return
         try:
             answer = read(self._tail, ended=error is None)
@@ -246,15 +247,19 @@ class Pool:
     def ask(self, request: bytes, asker: Asker, *, repeatable: bool = False) -> None:
         """Write a request, at once where a connection is idle.
 
-        What is `repeatable` is asked again if the connection turns out to have ended while it
-        was idle (RFC 9112 section 9.3.1).
+        What is `repeatable` is asked once more if the connection ends before any answer (RFC
+        9112 section 9.2), as aiohttp's client does with every GET.
         """
+        again = request if repeatable else b""
         connection = self._reused()
         if connection:
-            connection.again = request if repeatable else b""
-            connection.ask(request, asker)
-            return
-        task = asyncio.get_running_loop().create_task(self._dial(request, asker))
+            connection.ask(request, asker, again)
+        else:
+            self.dial(request, asker, again)
+
+    def dial(self, request: bytes, asker: Asker, again: bytes = b"") -> None:
+        """Write a request on a new connection, as soon as that stands."""
+        task = asyncio.get_running_loop().create_task(self._dial(request, asker, again))
         self._dialling[task] = asker
         task.add_done_callback(self._dialled)
 
@@ -322,13 +327,13 @@ class Pool:
             connection.transport.close()
         return None
 
-    async def _dial(self, request: bytes, asker: Asker) -> None:
+    async def _dial(self, request: bytes, asker: Asker, again: bytes) -> None:
         try:
             connection = await self.opened()
         except OSError as error:
             asker.failed(ConnectionError(str(error)))
         else:
-            connection.ask(request, asker)
+            connection.ask(request, asker, again)
 
     def _dialled(self, task: asyncio.Task[None]) -> None:
         self._dialling.pop(task, None)

@@ -122,15 +122,17 @@ class WebSocket(Base):
         self._pinging = loop.call_later(self.settings.heartbeat_s, self._ping)
 
     def _ping(self) -> None:
-        assert self._socket
-        self._pinged_s = monotonic()
-        self._socket.ping()
+        # One at a time, as the readable client does: the next waits for this one's pong.
+        if self._socket and self._answered():
+            self._pinged_s = monotonic()
+            self._socket.ping()
         self._ping_later()
 
+    def _answered(self) -> bool:
+        return self._socket is None or self._socket.ponged_ns / 1e9 >= self._pinged_s
+
     def _check(self, now_s: float) -> None:
-        assert self._socket
-        answered_s = self._socket.ponged_ns / 1e9
-        if answered_s < self._pinged_s and now_s - self._pinged_s > self.settings.timeout_s:
+        if not self._answered() and now_s - self._pinged_s > self.settings.timeout_s:
             self.ended(ConnectionError("a ping was not answered in time"))
 
     def _abort(self, error: Exception) -> None:
