@@ -22,6 +22,7 @@ import struct
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -152,12 +153,13 @@ class Client:
         self.connect_s: list[float] = []
 
     def measure(self, task: Task) -> Found:
-        """Do all exercises, one after the other."""
+        """Do all exercises, those of the loss in both directions at once."""
         rtt_s = self.ping()
+        loss_up, loss_down = self.lose(task.loss) if self._udp else (None, None)
         return Found(
             rtt_s=rtt_s,
-            loss_up=self.send(task.loss) if self._udp else None,
-            loss_down=self.receive(task.loss) if self._udp else None,
+            loss_up=loss_up,
+            loss_down=loss_down,
             up=self.send(task.up),
             down=self.receive(task.down),
             connect_s=self.connect_s,
@@ -174,6 +176,12 @@ class Client:
             while len(echoes.rtt_s) < PINGS:
                 echoes.read()
         return echoes.rtt_s
+
+    def lose(self, volley: Volley) -> tuple[Received, Received]:
+        """What comes of a volley up, and of one down; neither is in the other's way."""
+        with ThreadPoolExecutor() as pool:
+            up, down = pool.submit(self.send, volley), pool.submit(self.receive, volley)
+        return up.result(), down.result()
 
     def send(self, volley: Volley) -> Received:
         """Send a volley up; answers what the server has received."""

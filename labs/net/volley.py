@@ -14,6 +14,7 @@ import msgspec
 PATIENCE_S = 20.0  # for an answer; TCP repeats a lost handshake after 1, 2, 4 s
 LINE_BYTES = 4_096
 RECEIVE_BYTES = 65_536
+BUFFER_BYTES = 1 << 20  # asked for; the system may grant less
 
 
 class Volley(msgspec.Struct, frozen=True):
@@ -114,6 +115,8 @@ def read_line(tcp: socket.socket) -> bytes:
 def datagrams(host: str = "") -> socket.socket:
     """A UDP socket at this address, on a port of the system's choice."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # A volley that waits for a busy reader must not be lost here: that is the network's to do.
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     udp.bind((host, 0))
     return udp
 

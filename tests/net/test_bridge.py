@@ -181,6 +181,7 @@ for each in range(number):
 RECEIVE = """
 import json, socket, sys
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 udp.bind((sys.argv[1], 0))
 print(json.dumps(udp.getsockname()[1]), flush=True)
 print(json.dumps([int.from_bytes(udp.recv(64), "big") for _ in range(int(sys.argv[2]))]))
