@@ -461,16 +461,66 @@ class TestDifferences:
             "1 fewer heartbeat than predicted: -12 B framing down (heartbeat)",
         ]
 
+    def test_batches_that_came_together(self) -> None:
+        """Two messages in one event instead of two: a comma for two brackets, one chunk less."""
+        streaming = prediction_of("streaming", self.WORKLOAD)
+        cells = {key: int(size) for key, size in streaming.cells.items()}
+        each = streaming.parts["batch pushed"]["down/framing/steady"]
+        cells["down/framing/steady"] -= round(3 * each)
+        cells["down/chunk/steady"] -= 17
+        cells["down/envelope/steady"] -= 3
+        found = difference(streaming, Traffic(0, 90, cells))
+        assert [one.sentence for one in found] == [
+            f"3 fewer batches pushed than predicted: -{3 * each:.0f} B framing down (steady)",
+            "3 fewer batches pushed than predicted: -17 B chunk down (steady)",
+            "3 fewer batches pushed than predicted: -3 B envelope down (steady)",
+        ]
+
     def test_what_was_not_predicted_at_all(self) -> None:
         (one,) = difference(self.POLLING, self.measured({"up/opaque/steady": 5}))
         assert (one.predicted, one.measured) == (0, 5)
         assert one.sentence == "nothing of this kind was predicted: +5 B opaque up (steady)"
 
     def test_what_nothing_explains(self) -> None:
-        (one,) = difference(self.POLLING, self.measured({"down/envelope/steady": 1}))
-        assert one.sentence == (
-            "no whole number of anything predicted: +1 B envelope down (steady)"
-        )
+        (one,) = difference(self.POLLING, self.measured({"up/envelope/steady": 1}))
+        assert one.sentence == "no whole number of anything predicted: +1 B envelope up (steady)"
+
+    def test_polls_that_stood_open(self) -> None:
+        """Who leaves is announced to those who stay, in the answers to their open polls."""
+        idle = talking(clients=3, arrivals="none", tail_s=0.0)
+        prediction = prediction_of("longpolling", idle)
+        cells = {key: int(size) for key, size in prediction.cells.items()}
+        moved = 2 * int(prediction.parts["empty poll"]["up/http_head/heartbeat"])
+        cells["up/http_head/heartbeat"] -= moved
+        cells["up/http_head/steady"] = moved
+        measured = Traffic(0, round(prediction.counts.requests), cells)
+        said = "polls that stood open at the end of the window were answered after it, with news: "
+        assert {one.sentence for one in difference(prediction, measured)} == {
+            f"{said}-{moved} B http_head up (heartbeat)",
+            f"{said}+{moved} B http_head up (steady)",
+        }
+
+    def test_other_response_heads(self) -> None:
+        count = round(self.POLLING.counts.requests)
+        steady = count - round(self.POLLING.counts.heartbeats)
+        more = {
+            "down/http_head/steady": 20 * steady,
+            "down/http_head/heartbeat": 20 * (count - steady),
+        }
+        for one in difference(self.POLLING, self.measured(more)):
+            assert one.sentence.startswith(
+                "as many requests as predicted, but a response head is 20 B longer than our "
+            )
+
+    def test_a_mean_says_so(self) -> None:
+        workload = TestPolls.WORKLOAD.but(tail_s=0.4)
+        expected = prediction_of("polling", workload)
+        real = prediction_of("polling", workload, due_s=[0.01])
+        cells = {key: int(size) for key, size in real.cells.items()}
+        found = difference(expected, Traffic(0, round(real.counts.requests), cells))
+        assert found
+        for one in found:
+            assert "the mean over unknown phases" in one.sentence or "chance" in one.sentence
 
     def test_the_largest_comes_first(self) -> None:
         more = {"up/opaque/steady": 5, "down/opaque/steady": 50}

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from labs.bench.prediction.tally import (
     ACCEPT,
+    ARRAY,
     KEY_TOKEN,
     WEBSOCKETS,
     Said,
@@ -44,6 +46,7 @@ class Frames:
     """The parts of websocket."""
 
     scene: Scene
+    around: ClassVar[int] = len('{"event":"updateMessage","data":}') + ARRAY
 
     def handshake(self, name: str, present: Sequence[str], offset: int) -> Tally:
         """The upgrade, then the join in it."""

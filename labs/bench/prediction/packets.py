@@ -25,9 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from labs.bench.prediction.tally import (
     ACCEPT,
+    ARRAY,
     KEY_TOKEN,
     SID,
     SID_TOKEN,
@@ -95,6 +97,7 @@ class PacketsInFrames:
     """The parts of socketio over a WebSocket, which it opens at once or upgrades to."""
 
     scene: Scene
+    around: ClassVar[int] = ARRAY
 
     def handshake(self, name: str, present: Sequence[str], offset: int) -> Tally:
         """Engine.IO's opening, Socket.IO's connect, the join."""
@@ -173,6 +176,7 @@ class PacketsInBodies:
     """The parts of socketio over HTTP alone."""
 
     scene: Scene
+    around: ClassVar[int] = ARRAY
 
     def handshake(self, name: str, present: Sequence[str], offset: int) -> Tally:
         """Engine.IO's opening, Socket.IO's connect, the join, and the poll that answers each."""

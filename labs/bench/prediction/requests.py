@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from labs.bench.prediction.tally import (
+    ARRAY,
     SESSION_TOKEN,
     Said,
     Scene,
@@ -37,6 +39,7 @@ class Requests:
     """The parts of polling and long polling."""
 
     scene: Scene
+    around: ClassVar[int] = ARRAY
 
     def handshake(self, name: str, present: Sequence[str], offset: int) -> Tally:
         """There is no transport to open: a handshake is the join."""

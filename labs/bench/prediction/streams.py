@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from labs.bench.prediction.requests import Requests
 from labs.bench.prediction.tally import (
+    ARRAY,
     SESSION_TOKEN,
     Said,
     Scene,
@@ -45,6 +47,7 @@ class Streams:
     """The parts of streaming."""
 
     scene: Scene
+    around: ClassVar[int] = ARRAY
 
     def handshake(self, name: str, present: Sequence[str], offset: int) -> Tally:
         """The join, then the stream."""

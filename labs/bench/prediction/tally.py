@@ -115,9 +115,12 @@ def talk(said: Said) -> int:
     return len(fields) + quoted(said.name) + escaped + AT_MS
 
 
+ARRAY = len("[]")
+
+
 def batch(messages: Sequence[Said]) -> tuple[int, int]:
     """Envelope and text of a batch: an array, so two brackets, and a comma between each two."""
-    around = 2 + len(messages) - 1
+    around = ARRAY + len(messages) - 1
     return around + sum(map(talk, messages)), sum(spoken(said.text) for said in messages)
 
 

@@ -48,8 +48,9 @@ class Prediction(msgspec.Struct, frozen=True):
     they rest on is known. The others are means of one client, by `direction/layer`:
     `per_message` of a message sent, its ack included; `per_delivery` of a message handed out to
     one client, the poll that brings it included; `per_idle_minute` of a minute in which nobody
-    talks; `per_handshake` of opening the transport and joining. `parts` are what a window is
-    made of, by name and cell, the means of those that vary.
+    talks; `per_handshake` of opening the transport and joining. `parts` are, by name and cell,
+    what one heartbeat or empty poll more would add, and one batch or poll with news more for the
+    same messages.
     """
 
     variant: str
@@ -240,11 +241,12 @@ def _named(form: Form, parts: Any, head: int, window: Window) -> dict[str, dict[
     counts = window.counts
     heartbeat, _ = _heartbeat(form, parts, head)
     named = {"heartbeat" if form.spread is pushed else "empty poll": heartbeat.cells}
-    if counts.messages:
-        named["message sent"] = _share(window.sending.cells, counts.messages)
     if counts.batches:
-        what = "batch pushed" if form.spread is pushed else "poll with news"
-        named[what] = _share(window.delivering.cells, counts.batches)
+        # Two batches instead of one: another frame or poll, and brackets in place of a comma.
+        more = _share(window.delivering.cells, counts.batches)
+        more.pop("down/text/steady")
+        more["down/envelope/steady"] = parts.around - len(",")
+        named["batch pushed" if form.spread is pushed else "poll with news"] = more
     return {name: _tidy(cells) for name, cells in named.items()}
 
 

@@ -40,7 +40,7 @@ from typing import Protocol
 import msgspec
 
 from labs.bench.prediction.requests import Requests
-from labs.bench.prediction.tally import Said, Tally, spoken, talk
+from labs.bench.prediction.tally import ARRAY, Said, Tally, spoken, talk
 from labs.chat.delivery import BATCH_MESSAGES
 
 PHASES = 128
@@ -100,7 +100,9 @@ class Window:
 
 
 class Parts(Protocol):
-    """What every transport has."""
+    """What every transport has; `around` is the envelope of a batch without messages."""
+
+    around: int
 
     def handshake(self, name: str, present: Sequence[str], offset: int) -> Tally:
         """One client opens the transport and joins, its join being at `offset`."""
@@ -264,8 +266,7 @@ class _Sums:
         self._text = [0, *accumulate(spoken(one.text) for one in said)]
 
     def batch(self, begin: int, end: int) -> tuple[int, int]:
-        brackets_and_commas = 2 + end - begin - 1
-        around = self._around[end] - self._around[begin] + brackets_and_commas
+        around = self._around[end] - self._around[begin] + ARRAY + end - begin - 1
         return around, self._text[end] - self._text[begin]
 
 
