@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from labs.bench.conditions import carried, load_model, load_model_ko, settings
 from labs.bench.intervals import RUNS_LEAST
 from labs.bench.results import Result
 from labs.bench.stats import moments
@@ -15,11 +16,6 @@ from labs.bench.summary import CROWD_LEAST, Summary, summaries
 from labs.bench.workload import Workload
 
 Lines = Iterator[tuple[str, str]]
-
-LOOPS_KO = {
-    "open": "응답을 기다리지 않는 열린 루프",
-    "closed": "응답을 기다렸다가 다음을 보내는 닫힌 루프",
-}
 
 MISSES = {
     3: ("one time in four", "넷에 한 번"),
@@ -36,7 +32,7 @@ def caption(result: Result, workload: Workload) -> Lines:
         return
     yield (
         f"Load: {load_model(workload)}; seed {result.seed}.",
-        f"부하: {_load_ko(workload)}, 시드 {result.seed}.",
+        f"부하: {load_model_ko(workload)}, 시드 {result.seed}.",
     )
     yield from _conditions(result, workload)
     yield from _bytes(workload, shown)
@@ -48,34 +44,6 @@ def caption(result: Result, workload: Workload) -> Lines:
     yield from _server(workload, shown)
 
 
-def load_model(workload: Workload) -> str:
-    """The load in one phrase; that of a closed loop has no rate."""
-    if workload.loop == "open" or not workload.messages:
-        return workload.load_model
-    crowd = "1 client" if workload.clients == 1 else f"{workload.clients} clients"
-    rooms = "one room" if workload.rooms == 1 else f"{workload.rooms} rooms"
-    return (
-        f"closed loop: {crowd} in {rooms}, {workload.talkers} sending, each after the answer to "
-        f"its last message and {workload.think_s:g} s more, {workload.messages} messages at most"
-    )
-
-
-def _load_ko(workload: Workload) -> str:
-    how = {
-        "none": "아무도 말하지 않음",
-        "constant": f"초당 {workload.rate_per_s:g}개 일정한 간격",
-        "poisson": f"초당 {workload.rate_per_s:g}개 푸아송 도착",
-        "burst": f"한순간에 {workload.burst_messages}개씩, 평균 초당 {workload.rate_per_s:g}개",
-    }[workload.arrivals]
-    if workload.loop == "closed":
-        how = f"답을 받고 {workload.think_s:g}초 뒤에 다음 말, 많아야 {workload.messages}개"
-    cut = "" if workload.cut_at_s is None else f", {workload.cut_at_s:g}초에 모두 끊음"
-    return (
-        f"{LOOPS_KO[workload.loop]}, 클라이언트 {workload.clients}, 방 {workload.rooms}, "
-        f"{how}, {workload.duration_s:g}초{cut}"
-    )
-
-
 def _conditions(result: Result, workload: Workload) -> Lines:
     """What is special about this workload, and the network it went over."""
     changed = settings(workload)
@@ -85,35 +53,12 @@ def _conditions(result: Result, workload: Workload) -> Lines:
     yield f"Network: {network}.", f"네트워크: {network_ko}."
 
 
-def settings(workload: Workload) -> str:
-    """The settings of a workload that are not the defaults, in words; empty if there are none."""
-    own = [f"{key} {_text(value)}" for key, value in workload.settings.items()]
-    own += [] if workload.headers == "python" else [f"request heads of {workload.headers}"]
-    own += [] if workload.keep_alive else ["a connection for every request"]
-    return ", ".join(own)
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def carried(result: Result) -> tuple[str, str]:
-    """The network between clients and server, in a few words: English, Korean."""
-    if result.shaping is None:
-        return "loopback of one host, not shaped", "한 컴퓨터의 루프백, 지연이나 손실을 넣지 않음"
-    name = result.shaping.network.name
-    return (
-        f"for latency {name}, emulated; for bytes loopback",
-        f"지연은 흉내 낸 {name}, 바이트는 루프백",
-    )
-
-
 def _bytes(workload: Workload, shown: Sequence[Summary]) -> Lines:
     tapped = max(column.byte_runs for column in shown)
     window_s, longest_s = (
         f"{pick(column.steady_s for column in shown):.3g}" for pick in (min, max)
     )
-    window_s += "" if longest_s == window_s else f" to {longest_s}"
+    window_s += "" if longest_s == window_s else f"-{longest_s}"
     whose, whose_ko = ("", "")
     if not workload.messages:
         whose, whose_ko = " Figures are those of one client.", " 값은 클라이언트 하나의 것."
@@ -134,8 +79,10 @@ def _bytes(workload: Workload, shown: Sequence[Summary]) -> Lines:
     if any(column.predicted for column in shown):
         yield (
             "Predicted: by a closed form, from the workload and the request heads, for the window "
-            "of the same run.",
-            "예측: 부하와 요청 헤더에서 식으로 계산한, 같은 구간의 바이트.",
+            "of the same run. It takes the machine to be quick: how many messages share an answer "
+            "depends on how soon it can be given.",
+            "예측: 부하와 요청 헤더에서 식으로 계산한, 같은 구간의 바이트. 컴퓨터가 빠르다고 본다. "
+            "한 응답에 메시지가 몇 개 실리는지는 응답이 얼마나 빨리 나가느냐에 달렸기 때문이다.",
         )
     for column in shown:
         if column.causes:

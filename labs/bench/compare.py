@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from labs.bench import results
-from labs.bench.captions import carried
-from labs.bench.figures import NOTHING, number, short, span
+from labs.bench.cells import NOTHING, number, short, span
+from labs.bench.conditions import carried
 from labs.bench.intervals import Ratio, ratio
 from labs.bench.results import Result, Run
 from labs.bench.thresholds import METRICS, Threshold, of_runs

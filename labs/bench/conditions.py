@@ -1,10 +1,10 @@
-"""How and where it was measured, in words: for the page and for Markdown."""
+"""How and where it was measured, in words: for captions, the page and Markdown."""
 
 from __future__ import annotations
 
-from labs.bench.captions import carried, load_model, settings
 from labs.bench.floor_rows import describe
 from labs.bench.results import Result
+from labs.bench.workload import Workload
 
 METHOD = (
     "Each server runs in a process of its own, the clients in others, over real sockets. The "
@@ -40,7 +40,64 @@ MECHANISMS = {
     "relay": "a relay that holds bytes back",
 }
 
+LOOPS_KO = {
+    "open": "응답을 기다리지 않는 열린 루프",
+    "closed": "응답을 기다렸다가 다음을 보내는 닫힌 루프",
+}
+
 Rows = list[tuple[str, str]]
+
+
+def load_model(workload: Workload) -> str:
+    """The load in one phrase; that of a closed loop has no rate."""
+    if workload.loop == "open" or not workload.messages:
+        return workload.load_model
+    crowd = "1 client" if workload.clients == 1 else f"{workload.clients} clients"
+    rooms = "one room" if workload.rooms == 1 else f"{workload.rooms} rooms"
+    return (
+        f"closed loop: {crowd} in {rooms}, {workload.talkers} sending, each after the answer to "
+        f"its last message and {workload.think_s:g} s more, {workload.messages} messages at most"
+    )
+
+
+def load_model_ko(workload: Workload) -> str:
+    """The same in Korean."""
+    how = {
+        "none": "아무도 말하지 않음",
+        "constant": f"초당 {workload.rate_per_s:g}개 일정한 간격",
+        "poisson": f"초당 {workload.rate_per_s:g}개 푸아송 도착",
+        "burst": f"한순간에 {workload.burst_messages}개씩, 평균 초당 {workload.rate_per_s:g}개",
+    }[workload.arrivals]
+    if workload.loop == "closed":
+        how = f"답을 받고 {workload.think_s:g}초 뒤에 다음 말, 많아야 {workload.messages}개"
+    cut = "" if workload.cut_at_s is None else f", {workload.cut_at_s:g}초에 모두 끊음"
+    return (
+        f"{LOOPS_KO[workload.loop]}, 클라이언트 {workload.clients}, 방 {workload.rooms}, "
+        f"{how}, {workload.duration_s:g}초{cut}"
+    )
+
+
+def settings(workload: Workload) -> str:
+    """The settings of a workload that are not the defaults, in words; empty if there are none."""
+    own = [f"{key} {_text(value)}" for key, value in workload.settings.items()]
+    own += [] if workload.headers == "python" else [f"request heads of {workload.headers}"]
+    own += [] if workload.keep_alive else ["a connection for every request"]
+    return ", ".join(own)
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def carried(result: Result) -> tuple[str, str]:
+    """The network between clients and server, in a few words: English, Korean."""
+    if result.shaping is None:
+        return "loopback of one host, not shaped", "한 컴퓨터의 루프백, 지연이나 손실을 넣지 않음"
+    name = result.shaping.network.name
+    return (
+        f"for latency {name}, emulated; for bytes loopback",
+        f"지연은 흉내 낸 {name}, 바이트는 루프백",
+    )
 
 
 def conditions(result: Result) -> Rows:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from labs.bench.cells import NOTHING, number, short, span
 from labs.bench.results import Result
 from labs.bench.stats import Latency
 from labs.bench.summary import HALF_A_BYTE, Summary
 from labs.wire.traffic import DIRECTIONS, LAYERS, PHASES, Segments
 
-NOTHING = "-"
 VOID = "void"
 UP_DOWN_KO = {"up": "올라감", "down": "내려옴"}
 LAYERS_KO = {
@@ -46,23 +46,6 @@ class Group:
     title: str
     title_ko: str
     rows: list[Figure]
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    """A figure as it is printed; a dash where there is none, no minus before a zero."""
-    if value is None:
-        return NOTHING
-    return f"{round(value, digits) + 0.0:,.{digits}f}"
-
-
-def short(value: float) -> str:
-    """A figure to three significant digits, without an exponent."""
-    return number(value, max(0, 2 - len(str(int(abs(value)))) + 1)) if value else "0"
-
-
-def span(low: float | None, high: float | None) -> str:
-    """From where to where, for one cell."""
-    return NOTHING if low is None or high is None else f"{short(low)}-{short(high)}"
 
 
 def _ms(value: float) -> str:
@@ -142,7 +125,12 @@ def _phase(phase: str, phase_ko: str) -> Figure:
 
 def _causes(column: Summary) -> str:
     found = column.causes
-    return max(found, key=lambda way: abs(found[way])).replace("/", " ") if found else NOTHING
+    # On two lines: with a blank it would be the widest cell of the table.
+    return max(found, key=lambda way: abs(found[way])).replace("/", "\n") if found else NOTHING
+
+
+def _each(label: str, label_ko: str, name: str) -> Figure:
+    return _figure(label, label_ko, lambda column: column.predicted_each.get(name) or None)
 
 
 def _difference(column: Summary) -> str:
@@ -204,6 +192,17 @@ PREDICTED = Group(
         _figure("measured", "잰 값", lambda c: c.steady.both if c.predicted else None),
         Figure("difference", "차이", _difference),
         Figure("mostly in", "주로 차이가 난 층", _causes),
+    ],
+)
+
+PREDICTED_EACH = Group(
+    "predicted bytes, each",
+    "예측한 바이트, 하나씩",
+    [
+        _each("handshake and join", "연결 수립과 입장", "handshake"),
+        _each("message sent", "보낸 메시지", "message"),
+        _each("message delivered", "전달된 메시지", "delivery"),
+        _each("quiet minute", "말 없는 1분", "idle_minute"),
     ],
 )
 

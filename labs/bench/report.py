@@ -8,8 +8,8 @@ from pathlib import Path
 
 from labs.bench import markdown as md
 from labs.bench import plots, results
+from labs.bench.cells import NOTHING, number
 from labs.bench.conditions import METHOD, METHOD_KO, conditions, floor_rows, network_rows
-from labs.bench.figures import NOTHING, number
 from labs.bench.results import Result, Run
 from labs.bench.stats import latency, warnings
 from labs.bench.style import STYLE

@@ -40,7 +40,8 @@ class Summary:
     """One column of a table. What was not taken, or cannot be trusted, is None.
 
     Bytes, requests and segments are those of one run: of several, the one with the median
-    number of bytes, so that the parts are those of the whole. `against` compares the p50 with
+    number of bytes, so that the parts are those of the whole. `predicted_each` is of one handshake,
+    message, delivery and idle minute, both ways. `against` compares the p50 with
     that of the fastest variant, or of a baseline.
     """
 
@@ -58,6 +59,7 @@ class Summary:
     text_bytes: int
     segments: Segments | None
     predicted: dict[str, float]
+    predicted_each: dict[str, float]
     corrected: Latency | None
     uncorrected: Latency | None
     probes: Latency | None
@@ -141,6 +143,9 @@ def summary(result: Result, workload: Workload, variant: str) -> Summary | None:
         text_bytes=typical.outcome.text_bytes,
         segments=typical.segments,
         predicted=typical.predicted,
+        predicted_each={
+            name: sum(cells.values()) for name, cells in typical.predicted_each.items()
+        },
         corrected=latency(run.outcome.corrected for run in trusted),
         uncorrected=latency(run.outcome.uncorrected for run in trusted),
         probes=latency(run.outcome.probes for run in trusted),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from labs.bench.figures import NOTHING, number, short, span
+from labs.bench.cells import NOTHING, number, short, span
 from labs.bench.results import Result
 from labs.bench.stats import why_stopped
 from labs.bench.summary import Summary, summaries

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from labs.bench.captions import caption
+from labs.bench.cells import NOTHING
 from labs.bench.figures import (
     BACK,
     BYTES,
@@ -15,9 +16,9 @@ from labs.bench.figures import (
     IDLE,
     JOINING,
     LATENCY,
-    NOTHING,
     PHASE_ROWS,
     PREDICTED,
+    PREDICTED_EACH,
     PROBES,
     SERVER,
     TCP,
@@ -55,7 +56,7 @@ def _has_any(row: Figure, shown: Sequence[Summary]) -> bool:
 
 def _silent(shown: Sequence[Summary]) -> list[Group]:
     layers = Group("by layer, a minute", "층별, 분당 바이트", by_layer(shown))
-    return [IDLE, layers, JOINING, PHASE_ROWS, PREDICTED, TCP, SERVER]
+    return [IDLE, layers, JOINING, PHASE_ROWS, PREDICTED, PREDICTED_EACH, TCP, SERVER]
 
 
 def _talk(result: Result, workload: Workload, shown: Sequence[Summary]) -> list[Group]:
@@ -65,7 +66,7 @@ def _talk(result: Result, workload: Workload, shown: Sequence[Summary]) -> list[
     latency += BACK if workload.cut_at_s is not None else []
     layers = Group("by layer, a delivery", "층별, 전달당 바이트", by_layer(shown))
     timed = Group("", "", latency)
-    return [FATES, BYTES, layers, PREDICTED, PHASE_ROWS, TCP, timed, SERVER]
+    return [FATES, BYTES, layers, PREDICTED, PREDICTED_EACH, PHASE_ROWS, TCP, timed, SERVER]
 
 
 def table(result: Result, workload: Workload) -> Table:

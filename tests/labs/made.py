@@ -66,6 +66,7 @@ def run(
     server: ServerUse | None = USED,
     segments: Segments | None = None,
     predicted: dict[str, float] | None = None,
+    predicted_each: dict[str, dict[str, float]] | None = None,
     **changes: Any,
 ) -> Run:
     """One run; the changes are its outcome's."""
@@ -84,6 +85,7 @@ def run(
         windows=(windows or WINDOWS) if kind == "bytes" else {},
         segments=segments,
         predicted=predicted or {},
+        predicted_each=predicted_each or {},
     )
 
 

@@ -56,7 +56,9 @@ def five(**changes: Any) -> Result:
     runs = []
     for place, name in enumerate(FIVE, 1):
         runs.append(run("bytes", variant=name, workload="idle"))
-        runs.append(run("bytes", variant=name, segments=Segments(150, 220, 7_800, 11_440)))
+        predicted = {**STEADY, "down/http_head/steady": 48_800.0}
+        segments = Segments(150, 220, 7_800, 11_440)
+        runs.append(run("bytes", variant=name, segments=segments, predicted=predicted))
         runs += timed(place * 1.0, place * 1.01, place * 0.99, variant=name)
     return result(*runs, workloads=[WORKLOADS["idle"], PACED], **changes)
 
@@ -142,7 +144,7 @@ def test_a_prediction_that_fails_names_its_layer() -> None:
     assert "mostly in" not in cells(exact)
     wrong = {**STEADY, "down/http_head/steady": 48_800.0, "up/text/steady": 1_010.0}
     found = result(run("bytes", predicted=wrong))
-    assert (cells(found)["difference"], cells(found)["mostly in"]) == ("+1,190", "down http_head")
+    assert (cells(found)["difference"], cells(found)["mostly in"]) == ("+1,190", "down\nhttp_head")
     said = [english for english, _ in caption(found, PACED)]
     assert (
         "polling differs from its prediction, in bytes: down http_head +1,200, up text -10." in said
@@ -151,6 +153,13 @@ def test_a_prediction_that_fails_names_its_layer() -> None:
 
 def test_what_was_not_predicted_has_no_such_rows() -> None:
     assert "predicted" not in cells(result(run("bytes")))
+
+
+def test_what_one_of_each_should_weigh() -> None:
+    each = {"handshake": {"up/http_head": 400.0, "down/http_head": 229.5}, "delivery": {"a": 12.0}}
+    shown = cells(result(run("bytes", predicted_each=each)))
+    assert (shown["handshake and join"], shown["message delivered"]) == ("630", "12")
+    assert "quiet minute" not in shown
 
 
 def test_segments_are_said_to_be_counted_or_estimated() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from labs.bench import stats
 from labs.bench.captions import MISSES
 from labs.bench.intervals import Interval, delta, interval, ratio
 from labs.bench.record import FATES
+from labs.bench.results import Machine
 from labs.bench.workload import WORKLOADS
-from tests.labs.made import hdr, result, run, timed
+from tests.labs.made import MACHINE, hdr, result, run, timed
 
 # Intervals
 
@@ -220,6 +222,20 @@ def test_a_recovery_is_no_doubt_where_everyone_is_cut_off() -> None:
     fates = {**dict.fromkeys(FATES, 0), "recovered": 3}
     runs = [run("bytes", workload="storm"), *timed(2, 2, 2, 2, workload="storm", fates=fates)]
     assert stats.warnings(result(*runs, workloads=[WORKLOADS["storm"]])) == []
+
+
+class Known(Machine, frozen=True):
+    """A machine whose governor was looked up."""
+
+    governor: str = "powersave"
+
+
+def test_a_changing_clock_rate_is_told() -> None:
+    known = Known(**msgspec.structs.asdict(MACHINE))
+    (said,) = stats.warnings(result(*GOOD, machine=known))
+    assert "governor powersave" in said
+    steady = msgspec.structs.replace(known, governor="performance")
+    assert stats.warnings(result(*GOOD, machine=steady)) == []
 
 
 def test_what_ended_it_and_wrong_fates_come_first() -> None:
