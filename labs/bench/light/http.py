@@ -122,6 +122,8 @@ def unchunk(data: bytes) -> tuple[bytes, bytes] | None:
         body.append(data[line + 2 : place - 2])
         if place > len(data):
             return None
+        if data[place - 2 : place] != b"\r\n":
+            raise ValueError("a chunk that is longer than it says")
 
 
 def _decoded(body: bytes, coding: bytes) -> bytes:

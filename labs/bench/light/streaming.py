@@ -70,6 +70,8 @@ class Stream(asyncio.Protocol):
             end = line + 2 + size
             if len(data) < end + 2:
                 break
+            if data[end : end + 2] != b"\r\n":
+                raise ValueError("a chunk that is longer than it says")
             if size == 0:
                 self._tail = b""
                 self._client.stream_ended(self, None, at_ns, clean=len(data) == end + 2)
