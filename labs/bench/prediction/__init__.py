@@ -5,7 +5,8 @@
     streams      streaming
     frames       websocket
     packets      socketio, over a WebSocket and over HTTP
-    windows      how often each of their parts happens
+    window       what the models work on
+    models       how often each of their parts happens
     whole        all of it together
     differences  what was measured, beside it
 
@@ -15,6 +16,6 @@ servers say; none of them was measured but the request heads of a browser (`labs
 
 from labs.bench.prediction.differences import Difference, difference
 from labs.bench.prediction.whole import Prediction, handshake, predict
-from labs.bench.prediction.windows import Counts
+from labs.bench.prediction.window import Counts
 
 __all__ = ["Counts", "Difference", "Prediction", "difference", "handshake", "predict"]

@@ -10,20 +10,12 @@ import msgspec
 
 from labs.bench.heads import Profile
 from labs.bench.prediction.frames import Frames
+from labs.bench.prediction.models import held, polled, pushed, sent
 from labs.bench.prediction.packets import PacketsInBodies, PacketsInFrames
 from labs.bench.prediction.requests import LongPolls, Requests
 from labs.bench.prediction.streams import Streams
 from labs.bench.prediction.tally import Said, Scene, Tally
-from labs.bench.prediction.windows import (
-    Counts,
-    Parts,
-    Room,
-    Window,
-    held,
-    polled,
-    pushed,
-    sent,
-)
+from labs.bench.prediction.window import Counts, Parts, Room, Window
 from labs.bench.schedule import Tick
 from labs.bench.workload import Workload
 from labs.errors import UsageError
