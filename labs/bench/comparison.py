@@ -15,14 +15,17 @@ from typing import Protocol
 
 from labs.bench.floor import Floor
 from labs.bench.floor import measure as measure_floor
+from labs.bench.host import find
+from labs.bench.light import Dialect, speaks
 from labs.bench.results import Run
-from labs.bench.run import Plan, Server, child, make, serving
+from labs.bench.run import Plan, Server, make, serving
 from labs.bench.stats import settled
 from labs.bench.workload import Workload
+from labs.errors import LabError
 from labs.net.between import Span, between
 from labs.net.network import Network
 from labs.net.shaping import Shaping
-from labs.wire.control import Child, together
+from labs.wire.control import Child, child, together
 
 REPORT_S = 3.5  # kept of the budget for the tables and the report
 STAGGER_S = 0.1  # between the schedules of byte runs that go side by side
@@ -70,10 +73,10 @@ class Comparison:
         self._ends_s = monotonic() + self.budget_s - REPORT_S
         self._random = random.Random(self.seed)
         self._talking = [workload for workload in self.workloads if workload.messages]
-        self._first = self._round(self._pairs(), 1)
         self._ahead: dict[str, Server] = {}
         self._net: Span | None = None
         async with AsyncExitStack() as self._stack:
+            self._dialect = await self._ask_dialect()
             self.watcher.doing("the instrument itself")
             self.floor = await measure_floor()
             await self._count_bytes()
@@ -82,6 +85,16 @@ class Comparison:
                 net = await self._stack.enter_async_context(between(self.network, self.seed))
                 self._net, self.shaping = net, await net.verify()
             await self._take_latency()
+
+    async def _ask_dialect(self) -> Dialect:
+        """What a Socket.IO server that is not ours speaks: SPEC.md, or the original lesson."""
+        variant = find(self.names[0])
+        if not self.url or variant.package != "socketio_chat":
+            return "spec"
+        try:
+            return await speaks(self.url, variant.settings())
+        except ConnectionError as error:
+            raise LabError(str(error)) from None
 
     async def _count_bytes(self) -> None:
         """Small silent crowds are counted while others talk: neither changes the other's bytes."""
@@ -123,7 +136,7 @@ class Comparison:
         async with child("the generator", "labs.bench.load") as load:
             for workload in workloads:
                 self.watcher.doing(f"{workload.name}: bytes")
-                plan = Plan(workload, name, "bytes", 1, self.seed)
+                plan = Plan(workload, name, "bytes", 1, self.seed, self._dialect)
                 async with self._serving(plan) as server:
                     self._keep(await make(plan, server, [load], partial(joined, workload)))
 
@@ -133,7 +146,7 @@ class Comparison:
 
     async def _take_latency(self) -> None:
         """Round after round, until the figures are settled or the budget ends."""
-        plans = self._first
+        plans = self._round(self._pairs(), 1)
         if not self.url:
             await together(*(self._start_ahead(plan) for plan in plans))
         loads = [await self._generator() for _ in range(self._generators)]
@@ -157,6 +170,8 @@ class Comparison:
     async def _latency_run(self, plan: Plan, loads: list[Child]) -> float:
         begun_s = monotonic()
         self.watcher.doing(str(plan))
+        if self._net:
+            await self._net.restart()  # each run meets the same network
         if server := self._ahead.pop(str(plan), None):
             self._keep(await make(plan, server, loads, _at_once))
             if server.process:
@@ -198,7 +213,10 @@ class Comparison:
         ]
 
     def _round(self, pairs: list[tuple[Workload, str]], number: int) -> list[Plan]:
-        plans = [Plan(workload, name, "latency", number, self.seed) for workload, name in pairs]
+        plans = [
+            Plan(workload, name, "latency", number, self.seed, self._dialect)
+            for workload, name in pairs
+        ]
         self._random.shuffle(plans)
         return plans
 

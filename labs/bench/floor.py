@@ -21,6 +21,8 @@ from math import ceil
 
 import msgspec
 
+from labs.wire.control import child, while_alive
+
 SHARE_S = 0.2  # what a part may take: with the start of two processes less than 1.5 s in all
 ANSWER_S = 20.0  # on a machine so busy that nothing else is worth measuring either
 
@@ -128,9 +130,6 @@ async def measure(share_s: float = SHARE_S) -> Floor:
     `share_s` bounds each part, in seconds. Raises `LabError` when a process fails, or what
     arrived is not what was sent.
     """
-    from labs.bench.run import child
-    from labs.wire.control import while_alive
-
     here, there = _cores()
     core = [] if there is None else [str(there)]
     async with (

@@ -25,11 +25,11 @@ from labs.bench import floor_peer as peer
 from labs.bench.floor import Clock, FanOut, Floor, Job, Lateness, RoundTrips
 from labs.bench.light.client import Known, Sink
 from labs.bench.light.frames import Socket, new_key
-from labs.bench.loops import name as loop_name
-from labs.bench.loops import runner
 from labs.bench.player import Player
 from labs.bench.schedule import Tick
 from labs.errors import LabError
+from labs.loops import name as loop_name
+from labs.loops import runner
 from labs.wire.control import reply
 
 CONNECTIONS = 100

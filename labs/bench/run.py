@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -25,7 +24,7 @@ from labs.bench.workload import Workload
 from labs.net.between import Span
 from labs.settings import Settings
 from labs.variants import VARIANTS
-from labs.wire.control import Child, while_alive
+from labs.wire.control import Child, child, while_alive
 from labs.wire.traffic import Segments, Traffic
 
 START_S = 20.0  # a process may take this long to start on a busy machine
@@ -105,10 +104,19 @@ class Meter:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs, and where; `process` is None where it is somebody else's."""
+    """A server that runs, and where; `process` is None where it is somebody else's.
+
+    `line` is the process of the network in front of it, if there is one.
+    """
 
     process: Child | None
     url: str
+    line: Child | None = None
+
+    @property
+    def processes(self) -> list[Child]:
+        """Everything without which it is not there."""
+        return [each for each in (self.process, self.line) if each]
 
 
 @asynccontextmanager
@@ -118,7 +126,10 @@ async def serving(plan: Plan, net: Span | None = None) -> AsyncIterator[Server]:
     name = f"the {plan.variant} server"
     async with child(name, "labs.bench.host", plan.variant, *where, prefix=prefix) as process:
         url = (await process.ask(plan.workload.settings, START_S))["url"]
-        yield Server(process, await net.front(url) if net else url)
+        if net is None:
+            yield Server(process, url)
+        else:
+            yield Server(process, await net.front(url), net.player)
 
 
 async def make(plan: Plan, server: Server, loads: Sequence[Child], joined: Joined) -> Run:
@@ -127,7 +138,7 @@ async def make(plan: Plan, server: Server, loads: Sequence[Child], joined: Joine
     `joined` is called when everyone has joined, and may keep the window waiting. Raises
     `ChildDiedError` or another `LabError`.
     """
-    loads, others = loads[: plan.generators], [server.process] if server.process else []
+    loads, others = loads[: plan.generators], server.processes
     if plan.kind == "latency":
         return await while_alive(_measure(plan, server.url, loads, server, None, joined), *others)
     there = urlsplit(server.url)
@@ -136,31 +147,6 @@ async def make(plan: Plan, server: Server, loads: Sequence[Child], joined: Joine
         port = (await tap.hear(START_S))["port"]
         url = there._replace(netloc=f"127.0.0.1:{port}").geturl()
         return await while_alive(_measure(plan, url, loads, server, tap, joined), *others, tap)
-
-
-@asynccontextmanager
-async def child(
-    name: str, module: str, *arguments: str, prefix: Sequence[str] = ()
-) -> AsyncIterator[Child]:
-    """A child process while inside; killed if anything goes wrong, and never left behind."""
-    starting = asyncio.create_task(Child.start(name, module, *arguments, prefix=prefix))
-    try:
-        yield await asyncio.shield(starting)
-    except BaseException:
-        (await starting).kill()
-        raise
-    finally:
-        await _stop(await starting)
-
-
-async def _stop(process: Child) -> None:
-    stopping = asyncio.create_task(process.stop())
-    try:
-        await asyncio.shield(stopping)
-    except asyncio.CancelledError:
-        process.kill()
-        await stopping
-        raise
 
 
 async def _measure(
@@ -189,11 +175,15 @@ async def _measure(
         [{"begun_ns": begun_ns}] * len(loads),
         workload.tail_s + workload.drain_s + SLACK_S,
     )
-    await _ask(loads, [{"end": True}] * len(loads), SLACK_S)
     done_s = max(one["at_s"] for one in done)
     joined_s = max(one["at_s"] for one in here)
-    ends = [["join", joined_s], ["wait", start_ns / 1e9], ["steady", done_s], ["leave", None]]
+    ends = [["join", joined_s], ["wait", start_ns / 1e9], ["steady", done_s]]
+    # Before anyone leaves: that would answer polls which nothing has answered in this window.
     windows, segments = await _account(tap, ends) if tap else ({}, None)
+    await _ask(loads, [{"end": True}] * len(loads), SLACK_S)
+    if tap:
+        whole, segments = await _account(tap, [*ends, ["leave", None]])
+        windows["leave"] = whole["leave"]
     return Run(
         workload=workload.name,
         variant=plan.variant,
@@ -254,7 +244,8 @@ async def _account(
 
 def _predicted(plan: Plan, start_s: float, joined_s: float) -> dict[str, Any]:
     """What the closed form says of a run; nothing where there is none."""
-    if plan.variant not in VARIANTS or not plan.workload.keep_alive:
+    known = plan.variant in VARIANTS and plan.dialect == "spec"
+    if not known or not plan.workload.keep_alive:
         return {}
     found = predict(
         _light(plan.workload),
@@ -280,10 +271,11 @@ def _light(workload: Workload) -> Workload:
 
 
 def _job(plan: Plan, url: str, which: int) -> Job:
+    only_light = plan.kind == "bytes" or plan.dialect == "lesson"
     return Job(
         plan.variant,
         url,
-        _light(plan.workload) if plan.kind == "bytes" else plan.workload,
+        _light(plan.workload) if only_light else plan.workload,
         plan.seed,
         plan.number,
         plan.kind == "bytes",

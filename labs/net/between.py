@@ -7,11 +7,10 @@ says why it is not `tun`, and whoever asked for a network must be told.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,7 @@ from labs.net.namespaces import TUN, enter
 from labs.net.network import Network
 from labs.net.probe import Found
 from labs.net.shaping import Mechanism, Shaping, shaping, task
-from labs.wire.control import Child
+from labs.wire.control import Child, child
 
 LOOPBACK = "127.0.0.1"
 PROBE = "labs.net.probe"
@@ -70,12 +69,12 @@ class Span:
         as one without.
         """
         asked, host = task(self.network, self.mechanism), self.server_host
-        async with _child("the probe's server", PROBE, host, prefix=self.server_prefix) as server:
+        async with child("the probe's server", PROBE, host, prefix=self.server_prefix) as server:
             ports = await server.hear(START_S)
             tcp = await self._front(host, ports["tcp"])
             udp = ports["udp"] if self.mechanism == "tun" else 0
             address = host, str(tcp), str(udp)
-            async with _child("the probe", PROBE, *address, prefix=self.client_prefix) as client:
+            async with child("the probe", PROBE, *address, prefix=self.client_prefix) as client:
                 found = await client.ask(msgspec.to_builtins(asked), MEASURE_S)
         await self.restart()
         measured = msgspec.convert(found, Found)
@@ -120,7 +119,7 @@ def why_no_tun() -> str:
 
 @asynccontextmanager
 async def _bridged(network: Network, seed: int) -> AsyncIterator[Span]:
-    async with _child("the TUN bridge", "labs.net.bridge") as player:
+    async with child("the TUN bridge", "labs.net.bridge") as player:
         stands = await player.ask(_order(network, seed), START_S)
         names, addresses = stands["names"], stands["addresses"]
         yield Span(
@@ -136,7 +135,7 @@ async def _bridged(network: Network, seed: int) -> AsyncIterator[Span]:
 
 @asynccontextmanager
 async def _relayed(network: Network, seed: int, reason: str) -> AsyncIterator[Span]:
-    async with _child("the shaping relay", "labs.net.shaper") as player:
+    async with child("the shaping relay", "labs.net.shaper") as player:
         await player.ask(_order(network, seed), START_S)
         yield Span(network, seed, player, "relay", reason)
 
@@ -144,15 +143,3 @@ async def _relayed(network: Network, seed: int, reason: str) -> AsyncIterator[Sp
 def _order(network: Network, seed: int) -> dict[str, Any]:
     order: dict[str, Any] = msgspec.to_builtins(Order(network, seed))
     return order
-
-
-@asynccontextmanager
-async def _child(
-    name: str, module: str, *arguments: str, prefix: Sequence[str] = ()
-) -> AsyncIterator[Child]:
-    """A child process while inside: it ends with its stdin, whatever happens here."""
-    process = await Child.start(name, module, *arguments, prefix=prefix)
-    try:
-        yield process
-    finally:
-        await asyncio.shield(asyncio.ensure_future(process.stop()))

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -124,6 +124,31 @@ class Child:
     async def _keep_log(self, stderr: asyncio.StreamReader) -> None:
         async for line in stderr:
             self.log.append(line.decode(errors="replace").rstrip())
+
+
+@asynccontextmanager
+async def child(
+    name: str, module: str, *arguments: str, prefix: Sequence[str] = ()
+) -> AsyncIterator[Child]:
+    """A child process while inside; killed if anything goes wrong, and never left behind."""
+    starting = asyncio.create_task(Child.start(name, module, *arguments, prefix=prefix))
+    try:
+        yield await asyncio.shield(starting)
+    except BaseException:
+        (await starting).kill()
+        raise
+    finally:
+        await _stop(await starting)
+
+
+async def _stop(process: Child) -> None:
+    stopping = asyncio.create_task(process.stop())
+    try:
+        await asyncio.shield(stopping)
+    except asyncio.CancelledError:
+        process.kill()
+        await stopping
+        raise
 
 
 async def while_alive(work: Coroutine[Any, Any, T], *others: Child) -> T:

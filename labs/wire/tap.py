@@ -33,8 +33,8 @@ from typing import Any
 
 import msgspec
 
-from labs.bench.loops import runner
 from labs.errors import LabError
+from labs.loops import runner
 from labs.wire import tcpinfo
 from labs.wire.control import allow_files, commands, reply
 from labs.wire.ledger import account

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from labs.bench.loops import runner
+from labs.loops import runner
 from labs.wire import tcpinfo
 from labs.wire.control import commands, reply
 from labs.wire.relay import relaying

@@ -55,9 +55,9 @@ def scripts(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
     need(shutil.which("npm"), "npm is needed for JavaScript clients (Debian: apt install npm)")
     assert PINNED
     assert pytestconfig.cache
-    cache = pytestconfig.cache.mkdir(f"socket.io-client-{PINNED[1]}")
+    cache = pytestconfig.cache.mkdir(f"socket.io-{PINNED[1]}")
     if not (cache / "installed").exists():
-        _install(cache, f"socket.io-client@{PINNED[1]}")
+        _install(cache, [f"{package}@{PINNED[1]}" for package in ("socket.io-client", "socket.io")])
     folder = tmp_path_factory.mktemp("scripts")
     for script in HERE.glob("*.mjs"):
         shutil.copy(script, folder)
@@ -65,13 +65,13 @@ def scripts(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def _install(folder: Path, package: str) -> None:
+def _install(folder: Path, packages: list[str]) -> None:
     (folder / "package.json").write_text(json.dumps({"private": True}), "utf-8")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", package]
+    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", *packages]
     done = subprocess.run(
         command, cwd=folder, check=False, capture_output=True, text=True, timeout=NPM_TIMEOUT_S
     )
-    need(done.returncode == 0, f"npm could not install {package}: {done.stderr[-300:]}")
+    need(done.returncode == 0, f"npm could not install {packages}: {done.stderr[-300:]}")
     (folder / "installed").touch()
 
 

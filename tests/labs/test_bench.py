@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -19,15 +19,19 @@ from labs.bench import results, workload
 from labs.bench.command import bench
 from labs.bench.host import find
 from labs.bench.load import Job
+from labs.bench.record import merged
 from labs.bench.results import Result, Run
+from labs.bench.schedule import schedule
 from labs.bench.workload import Workload
 from labs.errors import LabError, UsageError
 from labs.settings import Settings
+from labs.variants import FIVE, VARIANTS
 from labs.wire.control import Child
+from labs.wire.traffic import Traffic
 
 TINY = {
-    "idle": Workload("idle", "?", "?", clients=3, arrivals="none", duration_s=1.0, tail_s=0.0),
-    "paced": Workload("paced", "?", "?", clients=4, duration_s=0.5, rate_per_s=20.0),
+    "idle": Workload(name="idle", clients=3, probes=0, arrivals="none", duration_s=1.0, tail_s=0.0),
+    "paced": Workload(name="paced", clients=4, probes=2, duration_s=0.5, rate_per_s=20.0),
 }
 
 LOSSY = """
@@ -79,7 +83,9 @@ class Bar(command.Bar):
             os.kill(os.getpid(), signal.SIGINT)
 
 command.Bar = Bar
-workload.WORKLOADS["paced"] = workload.Workload("paced", "?", "?", clients=2, duration_s=0.5)
+workload.WORKLOADS["paced"] = workload.Workload(
+    name="paced", clients=2, duration_s=0.5
+)
 status = command.bench(["websocket"], ["paced"], out=Path(sys.argv[1]), budget_s=300)
 assert not psutil.Process().children()
 sys.exit(status)
@@ -118,7 +124,9 @@ def test_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     for run in result.runs:
         assert run.valid, run.outcome.wrong
         assert not run.log
-        assert run.outcome.fates["delivered"] == TINY[run.workload].deliveries
+        asked = TINY[run.workload]
+        warm = 4 * (run.kind == "latency")
+        assert run.outcome.fates["delivered"] == (asked.messages and 10 + warm) * asked.clients
     _check_bytes(*(result.of("paced", name, "bytes")[0] for name in names))
     shown = capsys.readouterr().out.splitlines()
     (html,) = tmp_path.glob("*.html")
@@ -128,23 +136,24 @@ def test_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def _check_bytes(polling: Run, websocket: Run, same: Run) -> None:
-    assert websocket.phases["join"].requests == websocket.phases["join"].connections == 4
-    assert websocket.phases["steady"].requests == 0
-    assert polling.phases["join"].requests >= 8, "each joins and asks at least once"
-    assert polling.phases["steady"].requests >= 10 + 4, "a POST a message, a GET a client"
-    assert polling.phases["leave"].requests >= 4
+    assert websocket.windows["join"].requests == websocket.windows["join"].connections == 4
+    assert websocket.windows["steady"].requests == 0
+    assert polling.windows["join"].requests >= 8, "each joins and asks at least once"
+    assert polling.windows["steady"].requests >= 10 + 4, "a POST a message, a GET a client"
+    assert polling.windows["leave"].requests >= 4
     for run in (polling, websocket):
-        assert run.phases["steady"].up > run.outcome.text_bytes
-        assert run.phases["steady"].down > 4 * run.outcome.text_bytes, "everyone gets everything"
-    assert websocket.phases["steady"].up == same.phases["steady"].up, "the same seed, to the byte"
-    assert websocket.phases["join"].up == same.phases["join"].up
+        assert run.windows["steady"].of("up", "text") * 4 == run.outcome.text_bytes
+        assert run.windows["steady"].of("down", "text") == run.outcome.text_bytes
+    assert websocket.windows["steady"].up == same.windows["steady"].up, "the same seed, to the byte"
+    assert websocket.windows["join"].up == same.windows["join"].up
 
 
 def test_a_client_that_loses_a_message_fails_the_command(
     modules: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (modules / "lossy.py").write_text(LOSSY)
-    monkeypatch.setitem(workload.WORKLOADS, "paced", replace(TINY["paced"], drain_s=2.0))
+    few = TINY["paced"].but(drain_s=2.0, warmup_s=0.0, probes=4)
+    monkeypatch.setitem(workload.WORKLOADS, "paced", few)
     out = modules / "out"
     assert bench(["lossy:VARIANT"], ["paced"], out=out, budget_s=1) == 1
     result = only_result(out)
@@ -158,7 +167,7 @@ def test_a_server_that_dies_gives_its_last_words(
     modules: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (modules / "mortal.py").write_text(MORTAL)
-    longer = Workload("paced", "?", "?", clients=2, duration_s=20.0, rate_per_s=5.0)
+    longer = Workload(name="paced", clients=2, duration_s=20.0, rate_per_s=5.0)
     monkeypatch.setitem(workload.WORKLOADS, "paced", longer)
     assert bench(["mortal:VARIANT"], ["paced"], out=modules / "out", budget_s=1) == 1
     shown = capsys.readouterr().out
@@ -180,6 +189,95 @@ def test_ctrl_c_keeps_the_finished_runs_and_leaves_no_process(tmp_path: Path) ->
     assert result.ended == "Interrupted: the 3 runs that were finished are kept."
     assert result.ended in done.stdout
     assert done.stdout.splitlines()[-1].startswith("report: ")
+
+
+# Other kinds of load
+
+
+def one_run(monkeypatch: pytest.MonkeyPatch, out: Path, name: str, **changes: Any) -> list[Run]:
+    """The runs of one variant under a changed `paced`, which all must be valid."""
+    monkeypatch.setitem(workload.WORKLOADS, "paced", TINY["paced"].but(**changes))
+    assert bench([name], ["paced"], out=out, budget_s=1) == 0
+    return only_result(out).runs
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if "deflate" not in name])
+def test_bytes_are_as_predicted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """Far enough apart for every transport, nothing is left to chance."""
+    far = {"arrivals": "constant", "rate_per_s": 4.0, "duration_s": 1.0, "settings": {}}
+    run = one_run(monkeypatch, tmp_path, name, **far)[0]
+    assert run.predicted
+    measured = run.windows["steady"]
+    predicted = Traffic(cells={key: round(size) for key, size in run.predicted.items()})
+    for key in {*predicted.cells, *measured.cells}:
+        if not key.startswith("up/http_head"):
+            assert measured.cells.get(key, 0) == predicted.cells.get(key, 0), key
+    # What a poll that is open at the end will bring, its window cannot tell.
+    # Engine.IO's query parameter `t` has a random length; its mean is predicted.
+    random_bytes = measured.requests if name == "socketio-polling" else 0
+    assert abs(measured.of("up", "http_head") - predicted.of("up", "http_head")) <= random_bytes
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_a_storm_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    tapped, timed = one_run(monkeypatch, tmp_path, name, clients=12, cut_at_s=0.2)
+    back = merged([timed.outcome.back])
+    assert back.get_total_count() == 10, "all but the probes"
+    assert back.get_min_value() > 0
+    assert tapped.windows["steady"].connections >= 10
+    rejoins = name in ("websocket", "socketio")  # the others' token is in every request
+    assert (tapped.windows["steady"].of(phase="join") > 0) == rejoins
+
+
+def test_rooms_and_several_generators_see_one_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    crowd = {"clients": 9, "rooms": 2, "generators": 3, "rate_per_s": 40.0}
+    tapped, timed = one_run(monkeypatch, tmp_path, "websocket", **crowd)
+    senders = [tick.sender % 2 for tick in schedule(workload.WORKLOADS["paced"], 1, 1)]
+    asked = sum(5 if room == 0 else 4 for room in senders)
+    assert tapped.outcome.fates["delivered"] == asked
+    assert merged([timed.outcome.corrected]).get_total_count() == asked
+
+
+def test_a_closed_loop_is_called_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = {"loop": "closed", "think_s": 0.2, "senders": 1, "rate_per_s": 40.0}
+    runs = one_run(monkeypatch, tmp_path, "websocket", **closed)
+    assert all(run.outcome.unsent > 0 for run in runs), "he thinks longer than 40 a second allow"
+    assert "closed loop" in capsys.readouterr().out
+
+
+def test_a_browser_s_heads_are_longer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for headers in ("python", "chromium"):
+        runs = one_run(monkeypatch, tmp_path / headers, "longpolling", probes=0, headers=headers)
+        heads = runs[0].windows["steady"].of("up", "http_head")
+        assert heads / runs[0].windows["steady"].requests == pytest.approx(
+            {"python": 190, "chromium": 560}[headers], rel=0.2
+        )
+
+
+def test_without_keep_alive_every_request_has_a_connection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = one_run(monkeypatch, tmp_path, "polling", probes=0, keep_alive=False)
+    steady = runs[0].windows["steady"]
+    assert steady.connections == steady.requests > 0
+
+
+def test_a_network_is_measured_and_its_delay_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "slow.toml"
+    path.write_text("delay_ms = 20.0\nup_bit_s = 10_000_000\ndown_bit_s = 10_000_000\n")
+    monkeypatch.setitem(workload.WORKLOADS, "paced", TINY["paced"])
+    assert bench(["websocket"], ["paced"], out=tmp_path / "out", budget_s=1, network=str(path)) == 0
+    result = only_result(tmp_path / "out")
+    assert result.shaping
+    assert result.shaping.rtt.least_ms >= 40.0
+    timed = result.of("paced", "websocket", "latency")[0]
+    assert merged([timed.outcome.corrected]).get_min_value() >= 40_000
 
 
 async def test_the_host_serves_until_its_stdin_ends_or_it_is_told_to_stop() -> None:

@@ -9,7 +9,8 @@ import msgspec
 import psutil
 import pytest
 
-from labs.bench import floor, floor_probe, loops
+from labs import loops
+from labs.bench import floor, floor_probe
 from labs.bench.floor import Floor, Lateness, RoundTrips
 from labs.bench.floor_probe import CONNECTIONS, FRAME_BYTES
 from labs.bench.floor_rows import describe
