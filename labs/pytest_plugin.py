@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # a run of pytest that measures nothing need not wait for the
     from labs.bench.workload import Workload
 
 WIDTH = 80
-COLUMNS = 5  # of one table: more do not fit into that width
 
 
 class Collected:
@@ -30,11 +29,16 @@ class Collected:
     def __init__(self) -> None:
         self.begun_s = monotonic()
         self.workloads: dict[str, Workload] = {}
+        self.methods: dict[str, tuple[str, str]] = {}
         self.runs: list[Run] = []
 
-    def keep(self, workload: Workload, *runs: Run) -> None:
-        """Remember the runs of a variant under a workload."""
+    def keep(self, workload: Workload, *runs: Run, method: tuple[str, str]) -> None:
+        """Remember the runs of a variant under a workload.
+
+        `method` says how they were measured, in English and in Korean, for the report.
+        """
         self.workloads[workload.name] = workload
+        self.methods[workload.name] = method
         self.runs.extend(runs)
 
     def result(self) -> Result:
@@ -78,7 +82,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def labs_keep(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """`labs_keep(workload, *runs)`: put `labs.bench.results.Run`s into the table and the report."""
+    """`labs_keep(workload, *runs, method=(english, korean))`: for the table and the report.
+
+    The runs are `labs.bench.results.Run`s.
+    """
     return request.config.stash[COLLECTED].keep
 
 
@@ -91,7 +98,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for line in _lines(result):
             terminalreporter.write_line(line)
         if path:
-            terminalreporter.write_line(f"report: {_write(result, path)}")
+            terminalreporter.write_line(f"report: {_write(collected, result, path)}")
     elif path:
         terminalreporter.write_line("labs: nothing was measured, so there is no report")
 
@@ -101,37 +108,27 @@ def _path(config: pytest.Config) -> Path | None:
     return config.invocation_params.dir / given if given else None
 
 
-def _write(result: Result, path: Path) -> Path:
+def _write(collected: Collected, result: Result, path: Path) -> Path:
     from labs.bench import report
+    from labs.bench.conditions import Method
 
-    return report.write(result, path)
+    said = list(dict.fromkeys(collected.methods.values()))
+    method = Method([english for english, _ in said], " ".join(korean for _, korean in said))
+    return report.write(result, path, method)
 
 
 def _lines(result: Result) -> Iterator[str]:
     from labs.bench.stats import warnings
-    from labs.bench.table import caption, table
+    from labs.bench.table import caption, columns, parts, table
 
     for workload in result.workloads:
-        for part in _parts(result):
-            yield from _printed(table(part, workload))
+        for shown in parts(columns(result, workload)):
+            yield from _printed(table(result, workload, shown))
         for english, _ in caption(result, workload):
             yield from _printed(english)
         yield ""
     for said in warnings(result):
         yield from _printed(f"warning: {said}")
-
-
-def _parts(result: Result) -> Iterator[Result]:
-    """The five of the lesson, then the other configurations, so many at once as fit."""
-    import msgspec
-
-    from labs.variants import FIVE
-
-    known = [name for name in result.variants if name in FIVE]
-    rest = [name for name in result.variants if name not in FIVE]
-    for names in (known, rest):
-        for first in range(0, len(names), COLUMNS):
-            yield msgspec.structs.replace(result, variants=names[first : first + COLUMNS])
 
 
 def _printed(what: object) -> Sequence[str]:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from labs.bench.floor_rows import describe
 from labs.bench.results import Result
 from labs.bench.workload import Workload
 
-METHOD = (
+
+class Method(NamedTuple):
+    """How it was measured: paragraphs, and the same in short in Korean."""
+
+    english: Sequence[str]
+    korean: str
+
+
+_ENGLISH = (
     "Each server runs in a process of its own, the clients in others, over real sockets. The "
     "schedule is drawn from the seed before anything is sent and is the same for every variant; "
     "in an open loop no message waits for an answer to another.",
@@ -26,7 +37,7 @@ METHOD = (
     "budget ends. Messages of all runs are counted; CPU and memory are medians over runs; "
     "percentiles are read from the histograms of all runs added together, never averaged.",
 )
-METHOD_KO = (
+_KOREAN = (
     "서버와 클라이언트는 서로 다른 프로세스이고, 실제 소켓으로 통신한다. 언제 누가 무엇을 보낼지는 "
     "시드로 미리 정하며 모든 방식에 똑같다. 바이트는 중계기를 거치는 별도의 실행에서 세어 층과 "
     "단계로 나누고, 지연은 중계기 없이 하나씩, 무작위 순서로 잰다. 메시지를 하나라도 잃거나, "
@@ -34,6 +45,9 @@ METHOD_KO = (
     "들거나 시간이 다할 때까지 되풀이한다. 백분위수는 모든 실행의 히스토그램을 합쳐 읽고, "
     "평균하지 않는다."
 )
+
+METHOD = Method(_ENGLISH, _KOREAN)
+"""That of `labs bench`."""
 
 MECHANISMS = {
     "tun": "packets between two network namespaces, through a queue of ours",

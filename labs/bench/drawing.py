@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from labs.bench.cells import number
 
@@ -30,6 +30,7 @@ HEIGHT_IN = 2.7
 LEFT, RIGHT = 0.12, 0.82  # the margins, where a legend stands on the right
 BELOW_IN, ABOVE_IN = 0.5, 0.1
 LETTER_IN = 0.075  # the width of a letter of a name
+HANDLE_IN = 0.45  # ... and of what stands before it in a legend
 
 
 def axes(
@@ -55,6 +56,11 @@ def room(names: Sequence[str]) -> float:
     return min(0.5, 0.03 + max(map(len, names), default=0) * LETTER_IN / WIDTH_IN)
 
 
+def beside(names: Sequence[str]) -> float:
+    """Where axes end that have a legend of these names on their right, as a share of the width."""
+    return max(0.5, 1 - room(names) - HANDLE_IN / WIDTH_IN)
+
+
 def legend(on: Axes) -> None:
     """The legend, beside the axes, where it hides nothing."""
     on.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(1.0, 0.0))
@@ -69,6 +75,13 @@ def plain(axis: Any) -> None:
     """Numbers on an axis as they are written (0.1, 1, 1,000), and no ticks between them."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def logarithmic(axis: Any) -> None:
+    """Ticks of a log axis at powers of ten, or at 1, 2 and 5 where it shows few of those."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
+    plain(axis)
 
 
 def label_bars(on: Axes, totals: Sequence[float], digits: int = 0) -> None:

@@ -81,4 +81,4 @@ def _words(result: Result) -> Iterator[str]:
             yield from (f"- {name}: {_escaped(value)}" for name, value in rows)
             yield ""
     yield "## Method\n"
-    yield from (f"{each}\n" for each in METHOD)
+    yield from (f"{each}\n" for each in METHOD.english)

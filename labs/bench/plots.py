@@ -12,10 +12,11 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from labs.bench.drawing import (
     LAYER_COLOURS,
     axes,
+    beside,
     colour,
     label_bars,
     legend,
-    plain,
+    logarithmic,
     room,
     svg,
 )
@@ -64,15 +65,16 @@ def idle_bytes(shown: Sequence[Summary]) -> str:
 
 def latency_cdf(result: Result, workload: Workload) -> str:
     """Lines: the share of deliveries that took at most so long, its tail drawn out."""
-    figure, (on,) = axes()
-    for index, variant, runs in _trusted(result, workload):
+    trusted = _trusted(result, workload)
+    figure, (on,) = axes(right=beside([variant for _, variant, _ in trusted]))
+    for index, variant, runs in trusted:
         _curve(on, merged(run.outcome.corrected for run in runs), variant, index)
     on.set_xscale("log")
     on.set_yscale("log")
     on.set_yticks([1 / (1 - share) for share in TAIL])
     on.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * (1 - 1 / y):g} %"))
     on.yaxis.set_minor_locator(NullLocator())
-    plain(on.xaxis)
+    logarithmic(on.xaxis)
     on.set_xlabel("latency, ms (log scale)")
     on.set_ylabel("share of deliveries")
     on.grid(alpha=0.3)
@@ -82,13 +84,14 @@ def latency_cdf(result: Result, workload: Workload) -> str:
 
 def timeline(result: Result, workload: Workload) -> str:
     """Lines: the median by the moment of sending; dots: the longest of each slice."""
-    figure, (on,) = axes()
-    for index, variant, runs in _trusted(result, workload):
+    trusted = _trusted(result, workload)
+    figure, (on,) = axes(right=beside([variant for _, variant, _ in trusted]))
+    for index, variant, runs in trusted:
         _slices(on, runs, variant, index, workload.duration_s)
     if workload.cut_at_s is not None:
         on.axvline(workload.cut_at_s, color="#5c5c5c", linestyle=":", linewidth=1, label="the cut")
     on.set_yscale("log")
-    plain(on.yaxis)
+    logarithmic(on.yaxis)
     on.set_xlim(0, workload.duration_s)
     on.set_xlabel("moment of sending, s from the start of the window")
     on.set_ylabel("latency, ms (log scale)")

@@ -9,13 +9,13 @@ from pathlib import Path
 from labs.bench import markdown as md
 from labs.bench import plots, results
 from labs.bench.cells import NOTHING, number
-from labs.bench.conditions import METHOD, METHOD_KO, conditions, floor_rows, network_rows
+from labs.bench.conditions import METHOD, Method, conditions, floor_rows, network_rows
 from labs.bench.results import Result, Run
 from labs.bench.stats import latency, warnings
 from labs.bench.style import STYLE
 from labs.bench.summary import Summary
 from labs.bench.sureness import SURE, sureness
-from labs.bench.table import caption, columns, groups
+from labs.bench.table import caption, columns, groups, parts
 from labs.bench.workload import Workload
 from labs.errors import LabError, UsageError
 
@@ -37,9 +37,9 @@ def report_files(path: Path, out: Path | None = None, markdown: bool = False) ->
     return _save(out, md.document(result)) if markdown else write(result, out)
 
 
-def write(result: Result, path: Path) -> Path:
+def write(result: Result, path: Path, method: Method = METHOD) -> Path:
     """Write the page; answers its path. Raises `LabError` when it cannot be written."""
-    return _save(path, page(result))
+    return _save(path, page(result, method))
 
 
 def _save(path: Path, text: str) -> Path:
@@ -50,8 +50,8 @@ def _save(path: Path, text: str) -> Path:
     return path
 
 
-def page(result: Result) -> str:
-    """The whole page."""
+def page(result: Result, method: Method = METHOD) -> str:
+    """The whole page; `method` is that of `labs bench` unless somebody else measured."""
     body = "\n".join(
         [
             *_head(result),
@@ -60,7 +60,7 @@ def page(result: Result) -> str:
             *_sureness(result),
             *_box("The floor", "바닥값", floor_rows(result)),
             *_box("Network", "네트워크", network_rows(result)),
-            *_method(),
+            *_method(method),
             *_box("Conditions", "조건", conditions(result)),
             *_runs(result),
         ]
@@ -98,7 +98,8 @@ def _workload(result: Result, workload: Workload) -> Iterator[str]:
         return
     yield f'<section><h2 id="{escape(workload.name)}">{escape(_title(workload))}</h2>'
     yield f'<p class="ko" lang="ko">{escape(workload.question_ko)}</p>'
-    yield from _table(result, workload, shown)
+    for part in parts(shown):
+        yield from _table(result, workload, part)
     yield '<div class="caption">'
     for english, korean in caption(result, workload):
         yield f"<p>{escape(english)} {_ko(korean)}</p>"
@@ -189,10 +190,10 @@ def _box(title: str, korean: str, rows: Sequence[tuple[str, str]]) -> Iterator[s
     yield "</dl></div>"
 
 
-def _method() -> Iterator[str]:
+def _method(method: Method) -> Iterator[str]:
     yield f'<div class="box"><h2>Method {_ko("방법")}</h2>'
-    yield from (f"<p>{escape(each)}</p>" for each in METHOD)
-    yield f'<p class="ko" lang="ko">{escape(METHOD_KO)}</p></div>'
+    yield from (f"<p>{escape(each)}</p>" for each in method.english)
+    yield f'<p class="ko" lang="ko">{escape(method.korean)}</p></div>'
 
 
 def _runs(result: Result) -> Iterator[str]:
@@ -217,7 +218,7 @@ def _run(run: Run) -> Row:
 
 def _grid(heads: Row, rows: Sequence[Row], wrong: Sequence[bool] = ()) -> Iterator[str]:
     """A table of words; rows that went wrong stand out."""
-    yield "<table><thead><tr>" + "".join(f"<th>{escape(head)}</th>" for head in heads)
+    yield '<table class="runs"><thead><tr>' + "".join(f"<th>{escape(head)}</th>" for head in heads)
     yield "</tr></thead><tbody>"
     for place, (name, *cells) in enumerate(rows):
         mark = ' class="wrong"' if wrong and wrong[place] else ""

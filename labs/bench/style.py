@@ -13,6 +13,7 @@ th, td { padding: .16rem .5rem; text-align: right }
 th:first-child { text-align: left; font-weight: normal } thead th { border-bottom: 2px solid }
 th small { color: var(--soft); margin-left: .5em; white-space: nowrap }
 tbody { border-bottom: 1px solid var(--line) } tr.wrong td { color: #b00020; font-weight: bold }
+table.runs tbody th { white-space: nowrap }
 tr.title th { padding-top: .4rem; color: var(--soft); font-style: italic }
 tr.title ~ tr th { padding-left: 1.3rem } tr.title th { padding-left: .5rem }
 .caption { font-size: .82rem } figure { margin: 1rem 0; break-inside: avoid }

@@ -40,7 +40,11 @@ SURE = Heading(
 
 
 def sureness(result: Result) -> Iterator[tuple[str, ...]]:
-    """A row for each workload and variant whose latency was taken."""
+    """A row for each workload and variant whose latency was taken; none if no interval is known."""
+    if not any(
+        column.interval for workload in result.workloads for column in summaries(result, workload)
+    ):
+        return
     for workload in result.workloads:
         for column in summaries(result, workload):
             if column.p50s:

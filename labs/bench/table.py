@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -31,8 +31,11 @@ from labs.bench.figures import (
 from labs.bench.results import Result
 from labs.bench.summary import Summary, summaries
 from labs.bench.workload import Workload
+from labs.variants import FIVE
 
-__all__ = ["caption", "columns", "groups", "table"]
+__all__ = ["caption", "columns", "groups", "parts", "table"]
+
+WIDEST = 5  # columns of figures: more do not fit a page, or a terminal of 80 characters
 
 
 def columns(result: Result, workload: Workload) -> list[Summary]:
@@ -69,9 +72,19 @@ def _talk(result: Result, workload: Workload, shown: Sequence[Summary]) -> list[
     return [FATES, BYTES, layers, PREDICTED, PREDICTED_EACH, PHASE_ROWS, TCP, timed, SERVER]
 
 
-def table(result: Result, workload: Workload) -> Table:
-    """A workload's table for the terminal; five variants fit into 80 columns."""
-    shown = columns(result, workload)
+def parts(shown: Sequence[Summary]) -> Iterator[list[Summary]]:
+    """Columns in tables that fit a page: the lesson's five, then the others, five at a time."""
+    known = [column for column in shown if column.variant in FIVE]
+    rest = [column for column in shown if column.variant not in FIVE]
+    every = [list(shown)] if len(shown) <= WIDEST else [known, rest]
+    for columns in every:
+        for first in range(0, len(columns), WIDEST):
+            yield columns[first : first + WIDEST]
+
+
+def table(result: Result, workload: Workload, shown: Sequence[Summary] | None = None) -> Table:
+    """A workload's table for the terminal, of all columns or some; five fit into 80 columns."""
+    shown = columns(result, workload) if shown is None else shown
     grid = Table(
         title=f"{workload.name}: {workload.question}",
         title_justify="left",

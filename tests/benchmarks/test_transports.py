@@ -57,6 +57,16 @@ WORKLOAD = Workload(
     tail_s=0.0,
     settings=SETTINGS,
 )
+METHOD = (
+    "The server runs in a process of its own; one client, in the process of the tests, says "
+    f"something and waits until it hears itself: {ROUNDS} times after two that are not counted, "
+    "on one connection, each after a random pause. That is a closed loop, timed by the monotonic "
+    "clock around each round trip. The bytes are those of a talk of "
+    f"{TAPPED} messages, counted by a relay of its own, pauses included.",
+    "서버는 다른 프로세스에 있고, 테스트 프로세스의 클라이언트 하나가 말하고 자기 말을 들을 때까지 "
+    f"기다린다. 한 연결에서 {ROUNDS}번, 매번 무작위로 쉰 뒤에. 바이트는 중계기를 거쳐 메시지 "
+    f"{TAPPED}개를 따로 잰 것.",
+)
 
 
 class Person:
@@ -248,7 +258,7 @@ def test_round_trip(
         loop.do(person.leave())
         counted = tapped(loop, name, url, used)
     timed = run("latency", name, window_s, person.outcome(person.taken_ns[-ROUNDS:]), used)
-    labs_keep(WORKLOAD, counted, timed)
+    labs_keep(WORKLOAD, counted, timed, method=METHOD)
     benchmark.extra_info.update(figures(person, counted, timed))
     assert person.sent == (1 if benchmark.disabled else ROUNDS + 2)
     assert timed.valid
