@@ -213,6 +213,12 @@ def test_what_is_known_is_told_again_and_not_parsed(name: str) -> None:
         expected = [(8, 9) if piece == other else (7, 8) for piece in pieces if piece != start]
         assert notes.of(0) == expected
         assert client.position_offset == expected[-1][1]
+        # Never with the head of the response: it would be taken for the message alone.
+        assert known.data in (b"", same, other)
+    assert known.data == other
+    # What stands alone in a read is known by its bytes, here a frame's that is never parsed.
+    known.data, known.offset, known.index = b"?", 5, 6
+    assert fed(name, [start, b"?", other], known)[0].of(0) == [(6, 5), (8, 9)]
     # What stands in the middle of something else is not taken for what is known.
     notes, _, _ = fed(name, [start, other[:20], same, other[20:]], known)
     assert (7, 8) not in notes.of(0)

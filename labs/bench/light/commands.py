@@ -147,14 +147,15 @@ def closing(head: bytes) -> bytes:
 class Asking(Commands):
     """A poller: one request after another, each answered whole.
 
-    `missed` counts the moments at which the last poll was still open.
+    `polls` counts those that were answered, `missed` the moments at which the last one was
+    still open.
     """
 
     hold_s = 0.0
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.missed = 0
+        self.polls = self.missed = 0
         self._asked_s = 0.0
         self._before, self._after, self._asked_epoch = b"", b"", ""
         self._asking = False
@@ -164,6 +165,7 @@ class Asking(Commands):
     def answered(self, answer: Answer, at_ns: int) -> None:
         """A poll has its answer."""
         self._asking = False
+        self.polls += 1
         try:
             if answer.status == 200:
                 self.take(answer.body, at_ns)

@@ -26,6 +26,8 @@ from collections.abc import Callable
 from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key, apply_mask
 
+from labs.wire.control import allow_files, reply
+
 HOST = "127.0.0.1"
 BACKLOG = 1_024
 EPOCH = "00f100d0"
@@ -198,15 +200,12 @@ def _unmasked(frame: bytes) -> bytes:
     return apply_mask(frame[start + 4 :], frame[start : start + 4])
 
 
-def _say(**answer: object) -> None:
-    print(json.dumps(answer), flush=True)
-
-
 def main(variant: str) -> None:
     """The flood as a process of its own, until its stdin is closed."""
+    allow_files()
     flood = Flood(variant)
     flood.watch(sys.stdin.fileno())
-    _say(port=flood.port)
+    reply({"port": flood.port})
     while True:
         flood.serve()
         line = sys.stdin.readline()
@@ -215,12 +214,12 @@ def main(variant: str) -> None:
         command = json.loads(line)
         if "receivers" in command:
             if flood.serve(command["receivers"]):
-                _say(receivers=len(flood.following))
+                reply({"receivers": len(flood.following)})
         else:
             sent, spent_s = flood.send(
                 command["rounds"], command["first"], command.get("alike", True)
             )
-            _say(sent=sent, spent_s=spent_s)
+            reply({"sent": sent, "spent_s": spent_s})
 
 
 if __name__ == "__main__":

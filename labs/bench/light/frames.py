@@ -88,7 +88,7 @@ class Socket(asyncio.Protocol):
                 owner.position_offset = offset
             self._arrived(self._number, known.index, offset, at_ns)
             return
-        whole = self._whole and not self._tail and not self._parts
+        whole = self._upgraded and self._whole and not self._tail and not self._parts
         try:
             only = self._read(self._tail + data, at_ns)
         except (ChatError, WebSocketException, *BROKEN) as error:

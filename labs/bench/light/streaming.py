@@ -14,6 +14,10 @@ from labs.errors import ChatError
 from labs.http import refused
 
 LEAST_S = 0.01  # before a stream that has ended is asked for again
+# What our servers send for a batch: one event, in one chunk.
+_BATCH = re.compile(
+    rb"([0-9a-f]{1,8})\r\nevent: updateMessage\nid: [^\r\n]*\ndata: (\[[^\r\n]*\])\n\n\r\n"
+)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
 
 
@@ -41,7 +45,7 @@ class Stream(asyncio.Protocol):
                 client.position_offset = offset
             self._arrived(self._number, known.index, offset, at_ns)
             return
-        whole = not self._tail and not self._event
+        whole = self._begun and not self._tail and not self._event
         try:
             only = self._read(self._tail + data, at_ns)
         except (ChatError, *BROKEN) as error:
@@ -65,6 +69,10 @@ class Stream(asyncio.Protocol):
             data, self._begun = rest, True
             self._client.stream_begun()
         only, count, place = None, 0, 0
+        while not self._event and (one := _BATCH.match(data, place)):
+            if int(one[1], 16) != one.end() - one.end(1) - 4:
+                break
+            only, count, place = self._client.take(one[2], at_ns), count + 1, one.end()
         while (line := data.find(b"\r\n", place)) >= 0:
             size = int(data[place:line].partition(b";")[0], 16)
             end = line + 2 + size
