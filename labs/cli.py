@@ -6,7 +6,6 @@ Only what a command needs is imported, and only once it runs: `labs list` answer
 from __future__ import annotations
 
 import ast
-import asyncio
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -94,6 +93,8 @@ def run(
     ] = DEFAULT.page,
 ) -> None:
     """Serve the chat over one transport, or over all five, until Ctrl-C."""
+    import asyncio
+
     from labs import running
 
     settings = _settings(
@@ -126,6 +127,8 @@ def chat(
     transports: Transports = TRANSPORTS,
 ) -> None:
     """Chat in the terminal: every line is a message; end with Ctrl-D, or Ctrl-C."""
+    import asyncio
+
     from labs.terminal import Conversation, spoken
     from labs.terminal.lines import lines
 

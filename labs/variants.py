@@ -12,11 +12,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from labs.chat import Chat, Joined, Message
 from labs.errors import UsageError
 from labs.settings import Settings
+
+if TYPE_CHECKING:  # the names alone are to be had at once
+    from labs.chat import Chat, Joined, Message
 
 
 class Client(Protocol):
@@ -50,7 +52,7 @@ class Client(Protocol):
         """Leave, and free everything."""
 
 
-Serve = Callable[[Chat, str, int], AbstractAsyncContextManager[str]]
+Serve = Callable[["Chat", str, int], AbstractAsyncContextManager[str]]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Variant:
 
     def chat(self, settings: Settings) -> Chat:
         """A new chat for this variant to serve."""
+        from labs.chat import Chat
+
         return Chat(settings, self.quiet_s(settings))
 
     @property
