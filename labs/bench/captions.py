@@ -51,6 +51,15 @@ def _conditions(result: Result, workload: Workload) -> Lines:
         yield f"Settings other than the defaults: {changed}.", f"기본값과 다른 설정: {changed}."
     network, network_ko = carried(result)
     yield f"Network: {network}.", f"네트워크: {network_ko}."
+    if shaped := result.shaping:
+        asked, found = f"{shaped.network.rtt_ms:g}", f"{shaped.rtt.median_ms:.2f}"
+        yield (
+            f"Its round trip: asked for at least {asked} ms, measured {found} ms in the median of "
+            f"{shaped.rtt.samples}. The report says what else was measured, and what it cannot "
+            "show.",
+            f"왕복 시간: 적어도 {asked} ms로 정했고, {shaped.rtt.samples}번의 중앙값은 {found} ms. "
+            "나머지 측정값과 보여 줄 수 없는 것은 보고서에 있다.",
+        )
 
 
 def _bytes(workload: Workload, shown: Sequence[Summary]) -> Lines:

@@ -6,9 +6,11 @@ thresholds decide stands in labs/bench/thresholds.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from statistics import median
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -27,8 +29,8 @@ HEADS = ("old", "new", "new/old", "from-to", "Cliff's delta")
 NOTE = (
     "Old, new: medians of runs. From-to: 95 % bootstrap interval of their ratio over runs; the "
     "two differ where it leaves out 1. Cliff's delta: 1 if every new run is above every old one, "
-    "-1 if below. A dash: fewer than 3 runs, as where bytes were counted once, for the schedule "
-    "fixes them."
+    "-1 if below. A dash: fewer than 3 runs. Bytes are counted once, for the schedule fixes them, "
+    "but for how many messages share an answer."
 )
 WORDS = ("name", "question", "question_ko")  # of a workload, which change nothing
 
@@ -79,8 +81,16 @@ def changes(old: Result, new: Result) -> Iterator[Change]:
             if metric.startswith("latency") and (void(before) or void(after)):
                 continue
             values = of_runs(metric, workload, after)
-            if found := ratio(values, of_runs(metric, workload, before)):
+            if found := _ratio(values, of_runs(metric, workload, before)):
                 yield Change(workload.name, variant, metric, found, values)
+
+
+def _ratio(new: Sequence[float], old: Sequence[float]) -> Ratio | None:
+    """The ratio, infinite where there was nothing before and now is something."""
+    if not new or not old or median(old):
+        return ratio(new, old)
+    value = math.inf if median(new) else 1.0
+    return Ratio(median(new), 0.0, value, None, None, None, len(new), len(old))
 
 
 def shared(old: Result, new: Result) -> list[tuple[Workload, str]]:

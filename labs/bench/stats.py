@@ -15,6 +15,7 @@ from labs.bench.intervals import RUNS_LEAST, Interval, interval
 from labs.bench.record import MISSED_MS, merged
 from labs.bench.results import Result, Run
 from labs.bench.workload import Workload
+from labs.net.shaping import Shaping
 
 SETTLED = 0.05  # either side of the median: an interval this narrow needs no more runs
 SETTLED_RUNS = 5  # ... but so many it needs, for of fewer the bootstrap knows little
@@ -88,6 +89,7 @@ def warnings(result: Result) -> list[str]:
     said = [result.ended] if result.ended else []
     said += [_wrong(run) for run in result.runs if not run.valid]
     said += _disturbed([run for run in result.runs if run.kind == "latency"])
+    said += _network(result.shaping)
     said += _clock_rate(getattr(result.machine, "governor", ""))
     for workload in result.workloads:
         said += [f"{workload.name}: {doubt}" for doubt in _thin(result, workload)]
@@ -113,6 +115,11 @@ def _disturbed(timed: Sequence[Run]) -> Iterator[str]:
             f"Latency may be unstable: during {len(disturbed)} of {len(timed)} latency runs other "
             f"programs took up to {max(disturbed):.1f} cores. Close them and measure again."
         )
+
+
+def _network(shaping: Shaping | None) -> Iterator[str]:
+    if shaping and shaping.reason:
+        yield f"The network {shaping.network.name} shows less than it could: {shaping.reason}."
 
 
 def _clock_rate(governor: str) -> Iterator[str]:

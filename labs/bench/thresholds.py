@@ -6,8 +6,8 @@
 A threshold is passed when it is passed beyond the noise: when the whole 95 % bootstrap interval
 over runs lies past it. A run more or less would not change that; a ratio that happens to lie past
 it, with an interval that does not, is told as undecided and fails nothing. Where there are fewer
-than three runs there is no interval, and the medians decide, which is said. That is exact for
-bytes and requests, which the schedule fixes.
+than three runs there is no interval, and the medians decide, which is said. That suits bytes and
+requests, which the schedule fixes, but for how many messages share an answer.
 """
 
 from __future__ import annotations

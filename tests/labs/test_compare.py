@@ -63,6 +63,17 @@ def test_every_metric_both_have_is_compared() -> None:
     assert found["paced", "cpu"].of == 25.0
 
 
+def test_something_that_was_nothing_is_an_infinite_rise() -> None:
+    def asking(requests: int) -> Result:
+        windows = {**WINDOWS, "steady": Traffic(0, requests, STEADY)}
+        return result(run("bytes", windows=windows))
+
+    for new, value, verdict in ((0, 1.0, "kept"), (5, float("inf"), "past")):
+        (found,) = [each for each in changes(asking(0), asking(new)) if each.metric == "requests"]
+        assert found.ratio.value == value
+        assert Threshold.parse("requests>10%").judge(found.ratio, found.new) == verdict
+
+
 def test_a_void_latency_is_not_compared() -> None:
     old = measured()
     wrong = run("latency", 9, wrong=["message 3 at client 4: lost"])

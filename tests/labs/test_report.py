@@ -326,6 +326,14 @@ def test_the_page_answers_its_questions_and_names_its_conditions() -> None:
         assert said in html
 
 
+def test_an_emulated_network_is_told_with_what_was_measured_of_it() -> None:
+    found = five(shaping=SHAPING)
+    said = [english for english, _ in caption(found, PACED)]
+    assert "Network: for latency 4g, emulated; for bytes loopback." in said
+    assert [line for line in said if "at least 70 ms, measured 70.40 ms in the median" in line]
+    assert "The network 4g shows less than it could: no root." in page(found)
+
+
 def test_warnings_come_first_and_a_void_latency_is_not_drawn() -> None:
     bad = run("latency", wrong=["message 3 at client 4: <lost>"])
     html = page(result(run("bytes"), bad))
