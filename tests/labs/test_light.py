@@ -14,11 +14,13 @@ from labs.bench.light import light
 from labs.bench.light.commands import Commands
 from labs.bench.light.polling import Polling
 from labs.errors import ChatError
+from labs.loops import runner
 from labs.variants import Variant, load
+from labs.wire.control import Child
 from labs.wire.relay import relaying
 from labs.wire.tap import Tap
 from tests.contract.waiting import patience, until
-from tests.labs.lights import EVERY, Notes, made, serving
+from tests.labs.lights import EVERY, QUICK, Notes, made, serving
 
 HTTP = ("polling", "longpolling", "streaming")
 PINGED = ("websocket", "websocket-deflate", "socketio", "socketio-websocket", "socketio-polling")
@@ -418,6 +420,32 @@ async def test_without_keep_alive_each_request_has_its_connection(name: str) -> 
             requests = [one for one in tap.events if one.kind == "up" and b" HTTP/1.1" in one.data]
             assert len({one.connection for one in requests}) == len(requests) >= 5
             assert all(b"\r\nConnection: close\r\n" in one.data for one in requests)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_on_the_loop_of_the_generator(name: str) -> None:
+    """uvloop's, where it is installed: its transports are not in all things like asyncio's."""
+
+    async def conversation() -> None:
+        variant, notes = load(name), Notes()
+        server = await Child.start("server", "labs.bench.host", name)
+        told = await server.ask({"interval_s": 0.05, "drain_s": 0.3}, 30)
+        settings = variant.settings(QUICK)
+        ann = made(variant, told["url"], settings, notes)
+        async with patience():
+            await ann.connect("ann")
+            assert await ann.send("#0 안녕") == 2
+            ann.drop()
+            await ann.resume()
+            assert {*await asyncio.gather(ann.send("#1"), ann.send("#2"))} == {3, 4}
+            await notes.hears(0, 0, 1, 2)
+            await server.stop()
+            await notes.breaks(0)
+            assert sorted(index for index, _ in notes.of(0)) == [0, 1, 2]
+            await ann.close()
+
+    with runner() as loop:
+        loop.run(conversation())
 
 
 async def test_with_keep_alive_idle_connections_are_used_again() -> None:

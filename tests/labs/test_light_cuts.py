@@ -16,7 +16,8 @@ from websockets.utils import accept_key
 from labs.bench.light import flood
 from labs.bench.light.client import Base, Known
 from labs.bench.light.frames import Socket
-from labs.bench.light.http import Answer, Connection, Last, Pool, read
+from labs.bench.light.http import Answer, read
+from labs.bench.light.pool import Connection, Last, Pool
 from labs.bench.light.streaming import Stream
 from labs.chat import Message
 from labs.errors import ChatError
@@ -56,6 +57,9 @@ class Wire:
 
     def close(self) -> None:
         self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
 
     def set_protocol(self, protocol: object) -> None:
         """The end of a stream gives its connection back."""
@@ -252,6 +256,17 @@ def test_what_is_not_understood_ends_the_connection(kind: str, rubbish: bytes) -
     assert notes.of(0) in ([], SEEN)
 
 
+def test_after_a_close_frame_there_is_nothing() -> None:
+    close = Frame(Opcode.CLOSE, (1012).to_bytes(2, "big") + b"shutting_down: come back")
+    after = close.serialize(mask=False) + Frame(Opcode.PING, b"").serialize(mask=False)
+    notes, client, wire = fed("websocket", [websocket_frames() + after + text(b"{")], state="open")
+    assert notes.of(0) == SEEN
+    assert notes.broken == [0]
+    assert isinstance(client.error, ChatError)
+    assert client.error.code == "shutting_down"
+    assert wire.written.count(b"\x8a") <= 1  # the pong before
+
+
 def test_errors_in_the_stream_and_in_close_frames_are_the_chats() -> None:
     told = b'{"code":"slow_consumer","message":"read faster"}'
     event = b"event: error\ndata: %b\n\n" % told
@@ -342,6 +357,9 @@ def test_what_is_no_answer_is_an_error(data: bytes) -> None:
         read(data)
 
 
+LASTING = [name for name, (_, _, _, reusable) in ANSWERS.items() if reusable]
+
+
 class Heard:
     """Who asks."""
 
@@ -356,7 +374,7 @@ class Heard:
         self.errors.append(error)
 
 
-@given(places=PLACES, which=st.lists(st.sampled_from(sorted(ANSWERS)), min_size=1, max_size=6))
+@given(places=PLACES, which=st.lists(st.sampled_from(LASTING), min_size=1, max_size=6))
 def test_a_connection_reads_one_answer_after_the_other(places: list[int], which: list[str]) -> None:
     pool = Pool(cast(Any, None), keep_alive=True)
     connection, heard = Connection(pool), Heard()
@@ -368,3 +386,12 @@ def test_a_connection_reads_one_answer_after_the_other(places: list[int], which:
             connection.data_received(piece)
     assert [answer.status for answer in heard.answers] == [ANSWERS[name][1] for name in which]
     assert heard.errors == []
+
+
+def test_after_an_answer_that_closes_no_other_is_asked_for() -> None:
+    connection, heard = Connection(Pool(cast(Any, None), keep_alive=True)), Heard()
+    connection.connection_made(cast(Any, Wire()))
+    connection.ask(b"?", heard, b"")
+    connection.data_received(ANSWERS["closing"][0])
+    connection.ask(b"?", heard, b"")
+    assert len(heard.answers) == len(heard.errors) == 1

@@ -1,7 +1,8 @@
 """Light clients: receivers that parse only what identifies a message, for large crowds.
 
     client      what all have: a place in the log, failures, a watch
-    http        answers read in place, connections used again
+    http        answers, read from bytes
+    pool        connections, used again
     commands    what the three HTTP variants have in common
     polling     short and long polling
     streaming   the chunks of an event stream

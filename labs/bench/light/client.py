@@ -256,5 +256,5 @@ class Base:
                 future.set_exception(ConnectionError("no answer came in time"))
         self._check(now_s)
         if self.state == "open":
-            wait_s = max(0.05, self.settings.timeout_s / 8)
+            wait_s = max(0.05, self.settings.timeout_s / 4)
             self._watching = asyncio.get_running_loop().call_later(wait_s, self._watch)

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import msgspec
 
 from labs.bench.light.client import BROKEN, Base
-from labs.bench.light.http import Answer, Pool
+from labs.bench.light.http import Answer
+from labs.bench.light.pool import Pool
 from labs.chat import Accepted, Join, Joined, Leave, Talk
 from labs.chat.messages import encode_command
 from labs.errors import ChatError

@@ -13,7 +13,8 @@ import msgspec
 from labs.bench.light.client import BROKEN, Base, Known
 from labs.bench.light.commands import Reply, closing, refusal
 from labs.bench.light.frames import Socket, new_key
-from labs.bench.light.http import Answer, Pool
+from labs.bench.light.http import Answer
+from labs.bench.light.pool import Pool
 from labs.engine import SEPARATOR
 from labs.errors import ChatError
 
@@ -196,7 +197,7 @@ class Engine(Base):
         place = {"path": self.settings.path.rstrip("/"), "t": self._stamp()}
         if self._sid:
             place["sid"] = self._sid
-        target = self._address.path + self._heads.target(kind, **place)
+        target = self._heads.target(kind, **place)  # a path in the URL is no path of Socket.IO
         netloc = self._address.netloc
         head = self._heads.request(kind, method, target, netloc, length=length, **fields)
         return head if self._keep_alive or "key" in fields else closing(head)

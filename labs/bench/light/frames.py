@@ -72,7 +72,7 @@ class Socket(asyncio.Protocol):
         self.closed = asyncio.Event()
         self._owner, self._key, self._known = owner, key, known
         self._number, self._arrived = owner.number, owner.sink.arrived
-        self._upgraded = self._closing = False
+        self._upgraded = self._closing = self._over = False
         self._tail = b""
         self._parts: list[bytes] = []  # of a message in several frames
         self._deflate: PerMessageDeflate | None = None
@@ -108,18 +108,23 @@ class Socket(asyncio.Protocol):
         """Send a text message."""
         frame = Frame(Opcode.TEXT, payload)
         extensions = [self._deflate] if self._deflate else None
-        self.transport.write(frame.serialize(mask=True, extensions=extensions))
+        self._write(frame.serialize(mask=True, extensions=extensions))
 
     def ping(self) -> None:
         """Send a ping, with four bytes in it."""
-        self.transport.write(Frame(Opcode.PING, os.urandom(4)).serialize(mask=True))
+        self._write(Frame(Opcode.PING, os.urandom(4)).serialize(mask=True))
 
     def close(self, code: int = 1000) -> None:
         """Begin the closing handshake (section 7.1.2); `closed` says when it is over."""
         if not self._closing:
             self._closing = True
             payload = code.to_bytes(2, "big") if code else b""
-            self.transport.write(Frame(Opcode.CLOSE, payload).serialize(mask=True))
+            self._write(Frame(Opcode.CLOSE, payload).serialize(mask=True))
+
+    def _write(self, frame: bytes) -> None:
+        # uvloop raises where asyncio only warns.
+        if not self.transport.is_closing():
+            self.transport.write(frame)
 
     def _read(self, data: bytes, at_ns: int) -> tuple[int, int] | None:
         if not self._upgraded:
@@ -130,7 +135,7 @@ class Socket(asyncio.Protocol):
             data, self._upgraded = rest, True
             self._owner.upgraded()
         only, count, place, size = None, 0, 0, len(data)
-        while size >= place + 2:
+        while size >= place + 2 and not self._over:
             length, start = data[place + 1], place + 2
             if length == 126:
                 start += 2
@@ -180,7 +185,7 @@ class Socket(asyncio.Protocol):
         if first & RSV2_3:
             raise ConnectionError("a frame with an extension nobody asked for")
         if opcode == PING:
-            self.transport.write(Frame(Opcode.PONG, payload).serialize(mask=True))
+            self._write(Frame(Opcode.PONG, payload).serialize(mask=True))
         elif opcode == PONG:
             self.ponged_ns = at_ns
         elif opcode == CLOSE:
@@ -197,7 +202,7 @@ class Socket(asyncio.Protocol):
 
     def _close(self, payload: bytes) -> None:
         code, reason = int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
-        asked = self._closing
+        asked, self._over = self._closing, True
         self.close(code)
         if not asked:
             told = from_close(code, reason)

@@ -149,8 +149,9 @@ def _refusal(data: bytes) -> Exception:
 class Lesson(SocketIO):
     """A client that speaks the original lesson's three events, to servers that know no others.
 
-    Its messages have no offsets: they are numbered 1, 2, 3 ... as they come. There are no acks
-    either: a send is answered by its own text coming down.
+    Its messages have no offsets: what people say is numbered 1, 2, 3 ... as it comes, and what the
+    server announces is not, since not everybody hears all of that. There are no acks either: a
+    send is answered by its own text coming down.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
@@ -180,13 +181,14 @@ class Lesson(SocketIO):
     def update(self, data: bytes, at_ns: int) -> tuple[int, int] | None:
         """One message; not two of them have the same bytes and the same offset."""
         said = msgspec.json.decode(data, type=Said)
-        self.position_offset += 1
         self._fulfil("message", None)
+        if said.name == SERVER_NAME:
+            return None
+        self.position_offset += 1
         future = self._unheard.pop(said.message, None) if self._unheard else None
         if future and not future.done():
             future.set_result(self.position_offset)
-        if said.name != SERVER_NAME:
-            self.heard(said.message, self.position_offset, at_ns)
+        self.heard(said.message, self.position_offset, at_ns)
         return None
 
     def _abort(self, error: Exception) -> None:
@@ -218,7 +220,8 @@ class _Enquiry(SocketIO):
         self.connected, self.state = True, "open"
         answer = self._expect("dialect")
         self._ids, self._joining = count(0), 0
-        self.ask(b"newUserConnect", b'"probe"')
+        _, ack = self.ask(b"newUserConnect", b'"probe"')
+        ack.add_done_callback(lambda late: late.cancelled() or late.exception())  # may never come
         told: str = await answer
         return told
 

@@ -12,7 +12,7 @@ import msgspec
 from labs.bench.light.client import Base, Known
 from labs.bench.light.commands import offset
 from labs.bench.light.frames import Socket, new_key, offering
-from labs.bench.light.http import Pool
+from labs.bench.light.pool import Pool
 from labs.chat import Join, Joined, Talk
 from labs.chat.messages import encode, encode_command
 from labs.errors import ChatError
