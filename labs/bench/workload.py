@@ -254,7 +254,10 @@ def find(name: str) -> Workload:
 
 
 def _read(path: Path) -> Workload:
-    """A workload from a file with the keys of `Workload`; `like` names one to start from."""
+    """A workload from a file with the keys of `Workload`; `like` names one to start from.
+
+    TOML has no None: in `settings`, `coalesce_ms = "off"` stands for it.
+    """
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -267,6 +270,8 @@ def _read(path: Path) -> Workload:
     base = {each.name: getattr(WORKLOADS[like], each.name) for each in _FIELDS} if like else {}
     for key in given:
         _check_key(path, key, given[key])
+    if given.get("settings", {}).get("coalesce_ms") == "off":
+        given["settings"]["coalesce_ms"] = None
     try:
         return Workload(**{**base, "name": path.stem, **given})
     except UsageError as error:

@@ -69,6 +69,7 @@ clients = 12
 korean_share = 1.0
 [settings]
 interval_s = 0.5
+coalesce_ms = "off"
 """
 
 
@@ -77,7 +78,7 @@ def test_a_file_is_a_workload_too(tmp_path: Path) -> None:
     path.write_text(FILE)
     found = find(str(path))
     assert (found.name, found.clients, found.korean_share) == ("class", 12, 1.0)
-    assert found.settings == {"interval_s": 0.5}
+    assert found.settings == {"interval_s": 0.5, "coalesce_ms": None}
     assert found.rate_per_s == WORKLOADS["paced"].rate_per_s
 
 
