@@ -101,9 +101,15 @@ class Workload:
             raise self._wrong("senders and rooms cannot be more than clients")
         if self.cut_at_s is not None and self.cut_at_s >= self.duration_s:
             raise self._wrong("cut_at_s must be before duration_s")
-        if (self.headers, self.keep_alive) != ("python", True) and self.probes:
+        special = (self.headers, self.keep_alive) != ("python", True)
+        if special and self.probes:
             raise self._wrong(
                 "with other headers, or without keep_alive, all clients must be light: probes = 0"
+            )
+        if special and self.settings.get("compress"):
+            raise self._wrong(
+                "light clients do not read what is compressed: leave compress, or headers and "
+                "keep_alive, out"
             )
 
     def _wrong(self, what: str) -> UsageError:

@@ -55,6 +55,7 @@ def test_an_unknown_workload_names_the_nearest() -> None:
         ({"senders": 30}, "cannot be more than clients"),
         ({"cut_at_s": 2.0}, "cut_at_s must be before duration_s"),
         ({"headers": "chromium"}, "probes = 0"),
+        ({"keep_alive": False, "probes": 0, "settings": {"compress": True}}, "leave compress"),
     ],
 )
 def test_a_bad_workload_says_what_is_allowed(changes: dict[str, Any], said: str) -> None:

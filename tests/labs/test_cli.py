@@ -103,7 +103,7 @@ def test_a_quick_answer_loads_nothing_heavy(words: list[str]) -> None:
         "import sys, contextlib\n"
         "from labs.cli import main\n"
         f"with contextlib.suppress(SystemExit): main({words})\n"
-        "heavy = {'aiohttp', 'asyncio', 'matplotlib', 'msgspec', 'numpy', 'socketio', 'websockets'}\n"
+        "heavy = {'aiohttp', 'asyncio', 'matplotlib', 'msgspec', 'numpy', 'websockets'}\n"
         "print(heavy & set(sys.modules), file=sys.stderr)\n"
     )
     run = subprocess.run(
