@@ -62,7 +62,8 @@ class Stream:
 
     def full(self) -> bool:
         """Whether the client reads too slowly, or is no longer there."""
-        return self._request.protocol.writing_paused or self._ended.done()
+        gone = self._transport.is_closing() or self._ended.done()
+        return gone or self._request.protocol.writing_paused
 
     def write(self, data: bytes) -> None:
         """Add a chunk to the response; the last one it has room for ends it."""

@@ -98,8 +98,9 @@ def _bytes(workload: Workload, shown: Sequence[Summary]) -> Lines:
             where = ", ".join(
                 f"{way.replace('/', ' ')} {gone:+,.0f}" for way, gone in column.causes.items()
             )
+            why = f" The most: {column.reasons[0]}." if column.reasons else ""
             yield (
-                f"{column.variant} differs from its prediction, in bytes: {where}.",
+                f"{column.variant} differs from its prediction, in bytes: {where}.{why}",
                 f"{column.variant}: 예측과 다른 층과 바이트 {where}.",
             )
 

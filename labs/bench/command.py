@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from labs.bench.comparison import Comparison
 from labs.bench.host import find as find_variant
 from labs.bench.results import Result, Run
 from labs.bench.stats import warnings
-from labs.bench.table import caption, columns, table
+from labs.bench.table import caption, columns, parts, table
 from labs.bench.workload import DEFAULT, find
 from labs.errors import LabError, UsageError
 from labs.net.network import Network
@@ -165,15 +165,25 @@ def _result(comparison: Comparison, ended: str, elapsed_s: float) -> Result:
 
 
 def _show(screen: Console, result: Result) -> None:
-    for workload in result.workloads:
-        if columns(result, workload):
-            screen.print(table(result, workload))
-            for english, _ in caption(result, workload):
-                screen.print(english, style="dim", markup=False, highlight=False)
-            screen.print()
+    shown = [workload for workload in result.workloads if columns(result, workload)]
+    captions = [[english for english, _ in caption(result, workload)] for workload in shown]
+    common = (
+        [line for line in captions[0] if all(line in each for each in captions)] if shown else []
+    )
+    for workload, lines in zip(shown, captions, strict=True):
+        for part in parts(columns(result, workload)):
+            screen.print(table(result, workload, part))
+        _say(screen, (line for line in lines if line not in common))
+    _say(screen, common)
     for said in warnings(result):
         style = "bold red" if said == result.ended else "yellow"
         screen.print(f"warning: {said}", style=style, markup=False, highlight=False)
+
+
+def _say(screen: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        screen.print(line, style="dim", markup=False, highlight=False)
+    screen.print()
 
 
 def _write(screen: Console, result: Result, out: Path, begun_s: float) -> None:

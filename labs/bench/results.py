@@ -41,8 +41,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     waited (until the schedule began), in the `steady` window and while everyone left; a
     `latency` run has no tap and was alone. `predicted` is what the closed form says of the
     steady window, by `labs.wire.traffic.cell`; `predicted_each` of one `handshake`, `message`,
-    `delivery` and `idle_minute`, by direction and layer. `server` is None where the server is
-    not ours to look into. `others_cpu` is the cores other programs took meanwhile.
+    `delivery` and `idle_minute`, by direction and layer; `causes` say why what was measured
+    differs, if it does. `server` is None where the server is not ours to look into.
+    `others_cpu` is the cores other programs took meanwhile.
     """
 
     workload: str
@@ -60,6 +61,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     segments: Segments | None = None  # TCP's own, on the clients' side of the tap
     predicted: dict[str, float] = {}
     predicted_each: dict[str, dict[str, float]] = {}
+    causes: list[str] = []
 
     @property
     def valid(self) -> bool:
@@ -75,6 +77,7 @@ class Machine(msgspec.Struct, frozen=True):
     memory_bytes: int
     system: str
     kernel: str
+    governor: str = ""  # of the cores' clock rate; empty where it cannot be read
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +124,7 @@ def this_machine() -> Machine:
         memory_bytes=psutil.virtual_memory().total,
         system=_system(),
         kernel=f"{platform.system()} {platform.release()}",
+        governor=_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
     )
 
 
@@ -185,6 +189,13 @@ def _cpu_model() -> str:
     except OSError:
         pass  # No /proc: the platform module knows less, but something.
     return platform.processor() or platform.machine()
+
+
+def _line(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
 
 
 def _system() -> str:

@@ -16,7 +16,7 @@ import psutil
 from labs.bench import heads
 from labs.bench.light import Dialect
 from labs.bench.load import Job
-from labs.bench.prediction import predict
+from labs.bench.prediction import difference, predict
 from labs.bench.record import Outcome, together
 from labs.bench.results import Kind, Run, ServerUse, now
 from labs.bench.schedule import phases, schedule
@@ -198,7 +198,7 @@ async def _measure(
         log=list(server.process.log) if server.process else [],
         windows=windows,
         segments=segments,
-        **(_predicted(plan, start_ns / 1e9, joined_s) if tap else {}),
+        **(_predicted(plan, windows["steady"], start_ns / 1e9, joined_s) if tap else {}),
     )
 
 
@@ -242,7 +242,7 @@ async def _account(
     return windows, msgspec.convert(answer["segments"], Segments | None)
 
 
-def _predicted(plan: Plan, start_s: float, joined_s: float) -> dict[str, Any]:
+def _predicted(plan: Plan, steady: Traffic, start_s: float, joined_s: float) -> dict[str, Any]:
     """What the closed form says of a run; nothing where there is none."""
     known = plan.variant in VARIANTS and plan.dialect == "spec"
     if not known or not plan.workload.keep_alive:
@@ -259,7 +259,8 @@ def _predicted(plan: Plan, start_s: float, joined_s: float) -> dict[str, Any]:
     if found is None:
         return {}
     each = {name: getattr(found, f"per_{name}") for name in EACH}
-    return {"predicted": found.cells, "predicted_each": each}
+    causes = [each.sentence for each in difference(found, steady)]
+    return {"predicted": found.cells, "predicted_each": each, "causes": causes}
 
 
 def _light(workload: Workload) -> Workload:

@@ -90,7 +90,7 @@ def warnings(result: Result) -> list[str]:
     said += [_wrong(run) for run in result.runs if not run.valid]
     said += _disturbed([run for run in result.runs if run.kind == "latency"])
     said += _network(result.shaping)
-    said += _clock_rate(getattr(result.machine, "governor", ""))
+    said += _clock_rate(result.machine.governor)
     for workload in result.workloads:
         said += [f"{workload.name}: {doubt}" for doubt in _thin(result, workload)]
         for variant in result.variants:

@@ -60,6 +60,7 @@ class Summary:
     segments: Segments | None
     predicted: dict[str, float]
     predicted_each: dict[str, float]
+    reasons: list[str]  # why what was measured differs, the largest difference first
     corrected: Latency | None
     uncorrected: Latency | None
     probes: Latency | None
@@ -146,6 +147,7 @@ def summary(result: Result, workload: Workload, variant: str) -> Summary | None:
         predicted_each={
             name: sum(cells.values()) for name, cells in typical.predicted_each.items()
         },
+        reasons=typical.causes,
         corrected=latency(run.outcome.corrected for run in trusted),
         uncorrected=latency(run.outcome.uncorrected for run in trusted),
         probes=latency(run.outcome.probes for run in trusted),

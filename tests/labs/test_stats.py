@@ -12,7 +12,6 @@ from labs.bench import stats
 from labs.bench.captions import MISSES
 from labs.bench.intervals import Interval, delta, interval, ratio
 from labs.bench.record import FATES
-from labs.bench.results import Machine
 from labs.bench.workload import WORKLOADS
 from tests.labs.made import MACHINE, hdr, result, run, timed
 
@@ -224,14 +223,8 @@ def test_a_recovery_is_no_doubt_where_everyone_is_cut_off() -> None:
     assert stats.warnings(result(*runs, workloads=[WORKLOADS["storm"]])) == []
 
 
-class Known(Machine, frozen=True):
-    """A machine whose governor was looked up."""
-
-    governor: str = "powersave"
-
-
 def test_a_changing_clock_rate_is_told() -> None:
-    known = Known(**msgspec.structs.asdict(MACHINE))
+    known = msgspec.structs.replace(MACHINE, governor="powersave")
     (said,) = stats.warnings(result(*GOOD, machine=known))
     assert "governor powersave" in said
     steady = msgspec.structs.replace(known, governor="performance")
