@@ -24,6 +24,7 @@ TUN = Path("/dev/net/tun")
 NAMED = Path("/run/netns")  # where ip-netns(8) keeps the names
 SERVER, CLIENT = "10.77.0.1", "10.77.0.2"
 PREFIX_BITS = 30
+NO_METRICS = "/proc/sys/net/ipv4/tcp_no_metrics_save"
 QUEUED_PACKETS = 10_000  # the kernel keeps so many for us; what is beyond it drops unseen
 
 _SET_INTERFACE = 0x400454CA  # TUNSETIFF of linux/if_tun.h
@@ -73,6 +74,8 @@ def _end(namespace: str, address: str) -> Iterator[int]:
                 f"link set dev {interface} up",
             ),
         )
+        # What TCP has learnt of this path in one run must not help the next.
+        _ip("netns", "exec", namespace, "sh", "-c", f"echo 1 > {NO_METRICS}")
         yield file
     finally:
         if file >= 0:

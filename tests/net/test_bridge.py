@@ -98,6 +98,13 @@ async def test_two_namespaces_stand_while_it_does() -> None:
     assert not made & namespaces()
 
 
+async def test_one_run_learns_nothing_from_another() -> None:
+    async with bridge(NEAR) as span:
+        for prefix in (span.server_prefix, span.client_prefix):
+            asked = [*prefix, "cat", "/proc/sys/net/ipv4/tcp_no_metrics_save"]
+            assert said_by(*asked).strip() == "1"
+
+
 async def test_two_bridges_do_not_know_each_other() -> None:
     async with bridge(NEAR) as one, bridge(NEAR) as other:
         assert names(one) | names(other) <= namespaces()
