@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import msgspec
 import psutil
 import pytest
 
-from labs.bench import results, workload
+from labs.bench import comparison, results, workload
 from labs.bench.command import bench
+from labs.bench.floor import measure as measure_floor
 from labs.bench.host import find
 from labs.bench.load import Job
 from labs.bench.record import merged
@@ -94,6 +96,7 @@ sys.exit(status)
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "measure_floor", partial(measure_floor, share_s=0.02))
     for name, each in TINY.items():
         monkeypatch.setitem(workload.WORKLOADS, name, each)
 

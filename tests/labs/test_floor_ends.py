@@ -145,6 +145,9 @@ class Written:
     def write(self, data: bytes) -> None:
         self.data.append(data)
 
+    def is_closing(self) -> bool:
+        return False
+
 
 @contextmanager
 def in_turn(answer: bytes, share_s: float) -> Iterator[tuple[floor_probe.Alternating, Written]]:
