@@ -242,7 +242,7 @@ def create(settings: Settings) -> Server:
         # Late pongs are looked for once every ping_timeout: a dead peer may have twice that.
         ping_timeout=settings.timeout_s / 2,
         max_http_buffer_size=settings.hard_bytes,
-        http_compression=settings.compress,
+        http_compression=False,  # labs.serving sees to that
         logger=logger,
         engineio_logger=logger,
     )
