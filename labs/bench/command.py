@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -20,7 +21,7 @@ from labs.bench.host import find as find_variant
 from labs.bench.results import Result, Run
 from labs.bench.stats import warnings
 from labs.bench.table import caption, columns, parts, table
-from labs.bench.workload import DEFAULT, find
+from labs.bench.workload import DEFAULT, Workload, find
 from labs.errors import LabError, UsageError
 from labs.net.network import Network
 from labs.net.network import load as load_network
@@ -48,6 +49,7 @@ def bench(
     """
     begun_s, ended, status = monotonic(), "", 0
     wanted = [find(name) for name in dict.fromkeys(workloads or DEFAULT)]
+    _check_names(wanted)
     chosen = _variants(names)
     emulated = load_network(network) if network else None
     _check_folder(out)
@@ -126,6 +128,13 @@ def _check_folder(out: Path) -> None:
         raise UsageError(f"{out}: {error.strerror}; give another folder") from None
     if not os.access(out, os.W_OK):
         raise UsageError(f"{out} cannot be written to; give another folder")
+
+
+def _check_names(workloads: Sequence[Workload]) -> None:
+    """Raises `UsageError` for two of one name, which results could not tell apart."""
+    for name, times in Counter(workload.name for workload in workloads).items():
+        if times > 1:
+            raise UsageError(f"two workloads are called {name}; give one of them another `name`")
 
 
 def _check_url(url: str, names: Sequence[str], network: Network | None) -> None:

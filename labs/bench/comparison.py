@@ -193,16 +193,15 @@ class Comparison:
         return [(workload, name) for workload in self._talking for name in self.names]
 
     def _affordable(self, took_s: dict[str, list[float]]) -> list[tuple[Workload, str]]:
-        """What is not settled yet, where all of a workload's next round fits into what is left."""
+        """Workloads that are not settled yet, and whose next round fits into what is left."""
         left_s, found = self._ends_s - monotonic(), list[tuple[Workload, str]]()
         for workload in (each for each in self._talking if each.name in took_s):
-            wanted = [
-                name for name in self.names if not settled(self._latency_runs(workload, name))
-            ]
-            needed_s = mean(took_s[workload.name]) * len(wanted)
-            if needed_s <= left_s:
+            # All of them or none: figures of different stretches of time are not compared.
+            going_on = not all(settled(self._latency_runs(workload, name)) for name in self.names)
+            needed_s = mean(took_s[workload.name]) * len(self.names)
+            if going_on and needed_s <= left_s:
                 left_s -= needed_s
-                found += [(workload, name) for name in wanted]
+                found += [(workload, name) for name in self.names]
         return found
 
     def _latency_runs(self, workload: Workload, name: str) -> list[Run]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic_ns
 from typing import Protocol
 
@@ -102,6 +102,7 @@ class Crowd:
     ) -> None:
         self.back_ns: list[int] = []
         self._ledger, self._workload = ledger, workload
+        self._heads: dict[int, int] = {}  # of each room's log when the last one had joined
         self._watching: asyncio.Task[None] | None = None
         self.members: dict[int, Member] = {}
         self._lights: dict[int, Light] = {}
@@ -130,19 +131,19 @@ class Crowd:
             await together(*map(self._join, numbers[first : first + at_once]))
         # What one message more or less costs the hot path is dearer than looking now and then.
         while see_all and not self._seen_all():
-            self.check()
+            if lost := next(self.broken(), None):
+                raise LabError(lost)
             await asyncio.sleep(LOOK_S)
         await asyncio.sleep(SETTLE_S)
         self._watching = asyncio.create_task(self._watch())
 
-    async def send(self, number: int, text: str) -> None:
-        """Say something through a client, after a cut again with the same key."""
+    async def send(self, number: int, text: str) -> int:
+        """Say something through a client, after a cut again with the same key; the offset."""
         key, backoff = new_key(), Backoff()
         while True:
             await self._whole[number].wait()
             try:
-                await self.members[number].send(text, key)
-                return
+                return await self.members[number].send(text, key)
             except (ChatError, ConnectionError) as error:
                 await backoff.after(error)
 
@@ -161,16 +162,24 @@ class Crowd:
             self._watching.cancel()
         await asyncio.gather(*(member.close() for member in self.members.values()))
 
-    def check(self) -> None:
-        """Raises what ended a client for good, if one was."""
+    def broken(self) -> Iterator[str]:
+        """Which clients have no connection, and why; raises what ended a readable one for good."""
         if self._watching and self._watching.done():
             self._watching.result()
         for number, member in self.members.items():
-            if member.state == "closed":
-                raise LabError(f"client{number} was ended by the server")
+            if member.state in ("closed", "reconnecting"):
+                error = self._lights[number].error if number in self._lights else None
+                yield f"client{number} has lost its connection" + (f": {error}" if error else "")
+
+    @property
+    def missed_polls(self) -> int:
+        """How often a light poller skipped a moment because its last poll was still open."""
+        return sum(client.missed for client in self._lights.values())
 
     async def _join(self, number: int) -> None:
-        await self.members[number].connect(f"client{number}")
+        joined = await self.members[number].connect(f"client{number}")
+        room = number % self._workload.rooms
+        self._heads[room] = max(self._heads.get(room, 0), joined.head)
         self._whole[number].set()
 
     async def _return(self, number: int, cut_ns: int) -> None:
@@ -181,14 +190,14 @@ class Crowd:
                 break
             except (ChatError, ConnectionError) as error:
                 await backoff.after(error)
-        self.back_ns.append(monotonic_ns() - cut_ns)
+        at_ns = monotonic_ns()
+        self._ledger.back(number, at_ns)
+        self.back_ns.append(at_ns - cut_ns)
         self._whole[number].set()
 
     def _seen_all(self) -> bool:
-        rooms = self._workload.rooms
         return all(
-            # Nothing but joins is in a room's log by now.
-            member.position_offset >= self._workload.members(number % rooms)
+            member.position_offset >= self._heads[number % self._workload.rooms]
             for number, member in self.members.items()
         )
 
@@ -198,6 +207,8 @@ class Crowd:
         while True:
             at_ns = monotonic_ns()
             for number, probe in probes:
-                if probe.state != "open":
+                if probe.state == "open":
+                    self._ledger.back(number, at_ns)
+                else:
                     self._ledger.broke(number, at_ns)
             await asyncio.sleep(LOOK_S)

@@ -19,12 +19,13 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from time import monotonic_ns
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from labs.bench.crowd import Crowd
 from labs.bench.host import find
@@ -32,6 +33,7 @@ from labs.bench.light import Dialect, light
 from labs.bench.player import Player
 from labs.bench.record import (
     MISSED_MS,
+    Arrivals,
     LossLedger,
     Outcome,
     histogram,
@@ -48,6 +50,7 @@ from labs.wire.control import allow_files, commands, reply
 
 JOIN_S = 30.0
 JOIN_EACH_S = 0.05
+LISTEN_S = 0.05  # after the last message has come
 COLLECT_S = 1.0  # the answers to sends may come this much later than what they sent
 
 
@@ -88,6 +91,7 @@ class Part:
         # A variant of somebody's own is measured with the client that it names.
         kind = light(variant, job.dialect) if job.variant in VARIANTS else None
         self.crowd = Crowd(variant, kind, job.url, job.workload, where, self.ledger, numbers)
+        self._answers: dict[int, int] = {}
         self._own = {i: tick for i, tick in enumerate(self.ticks) if tick.sender in numbers}
 
     async def join(self) -> None:
@@ -105,6 +109,7 @@ class Part:
         self._player = player = Player(self._own, start_ns, self._send)
         gc.collect()
         gc.disable()  # a pause of the generator would look like a slow server
+        await player.calibrate()
         begun_ns, cpu_s = monotonic_ns(), time.process_time()
         cutting = asyncio.create_task(self._cut())
         if self.workload.loop == "open":
@@ -130,36 +135,58 @@ class Part:
         with suppress(TimeoutError):  # the ledger says what is missing
             await asyncio.wait_for(self.ledger.complete.wait(), self.workload.drain_s)
         done_s = end_ns / 1e9 if on_time else time.monotonic()
+        self._unanswered = await self._player.finish(COLLECT_S)
+        await asyncio.sleep(LISTEN_S)  # for what comes twice
         gc.enable()
-        await self._player.finish(COLLECT_S)
-        self.crowd.check()
         return done_s
 
     def outcome(self, begun_ns: Mapping[int, int]) -> Outcome:
         """What became of it."""
-        intended_ns = [self._start_ns + tick.at_ns for tick in self.ticks]
-        began_ns = [begun_ns.get(i, intended) for i, intended in enumerate(intended_ns)]
-        arrivals = list(self.ledger.arrivals())
+        intended_ns = self._start_ns + np.array([tick.at_ns for tick in self.ticks], np.int64)
+        began_ns = intended_ns.copy()
+        for index, at_ns in begun_ns.items():
+            began_ns[index] = at_ns
+        arrivals = self.ledger.arrivals()
         fates, wrong = self.ledger.verdict(intended_ns)
-        probed = [each for each in arrivals if each.client < self.workload.probes]
-        lags_ms = [(begun_ns[i] - intended_ns[i]) / 1e6 for i in self._own if i in begun_ns]
+        readable = arrivals.client < self.workload.probes
+        probed = Arrivals(*(part[readable] for part in arrivals))
+        begun = [index for index in self._own if index in begun_ns]
+        lags_ms = [
+            (begun_ns[index] - int(intended_ns[index])) / 1e6
+            for index in begun
+            if self.ticks[index].at_ns >= 0
+        ]
         return Outcome(
             fates=fates,
-            wrong=wrong,
-            text_bytes=self.ledger.text_bytes,
+            wrong=[*wrong, *self._complaints()],
+            text_bytes=self.ledger.text_bytes(),
             corrected=packed(histogram(latencies_ns(arrivals, intended_ns))),
             uncorrected=packed(histogram(latencies_ns(arrivals, began_ns))),
             probes=packed(histogram(latencies_ns(probed, intended_ns))),
             back=packed(histogram(self.crowd.back_ns)),
-            timeline=timeline(arrivals, self.ticks, intended_ns, self.workload.duration_s),
+            timeline=timeline(arrivals, intended_ns, self._start_ns, self.workload.duration_s),
             missed_ticks=sum(lag > MISSED_MS for lag in lags_ms),
-            unsent=len(self._own) - len(lags_ms),
+            missed_polls=self.crowd.missed_polls,
+            unsent=len(self._own) - len(begun),
             lag_most_ms=max(lags_ms, default=0.0),
             generator_cpu=self._cpu,
         )
 
-    async def _send(self, tick: Tick) -> None:
-        await self.crowd.send(tick.sender, tick.text)
+    def _complaints(self) -> Iterator[str]:
+        """What is wrong although everything may have been delivered."""
+        if self._unanswered and self.workload.cut_at_s is None:
+            yield f"{self._unanswered} sends were not answered within {COLLECT_S:g} s"
+        elsewhere = [
+            index
+            for index, offset in self._answers.items()
+            if self.ledger.offsets.get(index, offset) != offset
+        ]
+        if elsewhere and self.job.dialect == "spec":
+            yield f"{len(elsewhere)} sends were answered with an offset that was another's"
+        yield from self.crowd.broken()
+
+    async def _send(self, index: int, tick: Tick) -> None:
+        self._answers[index] = await self.crowd.send(tick.sender, tick.text)
 
     async def _cut(self) -> None:
         if self.workload.cut_at_s is not None:

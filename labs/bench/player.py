@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from statistics import median
 from time import monotonic_ns
 
 from labs.bench.schedule import Tick
 
 SPIN_NS = 1_500_000  # an event loop wakes up to a millisecond late; the rest of the way is spun
-IDLE_TURN_NS = 40_000  # a turn of the loop shorter than this had nothing to do
+IDLE_TURNS = 500  # of the loop, to learn what one takes in which there is nothing to do
 
-Send = Callable[[Tick], Awaitable[object]]
+Send = Callable[[int, Tick], Awaitable[object]]
 
 
 class Player:
@@ -24,9 +25,20 @@ class Player:
 
     def __init__(self, ticks: Mapping[int, Tick], start_ns: int, send: Send) -> None:
         self.begun_ns: dict[int, int] = {}
-        self.spun_ns = 0  # time this process spent on nothing but waiting for a moment
+        self.spun_ns = 0.0  # time this process spent on nothing but waiting for a moment
+        self._idle_ns = 0.0
+        self._counted_ns = 0
         self._ticks, self._start_ns, self._send = ticks, start_ns, send
         self._sends: list[asyncio.Task[None]] = []
+
+    async def calibrate(self) -> None:
+        """Learn what a turn of the loop takes when nothing happens."""
+        turns_ns = []
+        for _ in range(IDLE_TURNS):
+            before_ns = monotonic_ns()
+            await asyncio.sleep(0)
+            turns_ns.append(monotonic_ns() - before_ns)
+        self._idle_ns = median(turns_ns)
 
     async def open_loop(self) -> None:
         """Begin every message at its moment, or as soon after it as this process can."""
@@ -48,14 +60,16 @@ class Player:
             for indexes in turns.values()
         ]
 
-    async def finish(self, within_s: float) -> None:
-        """Wait for the answers; raises what a send that failed raised."""
-        if self._sends:
-            done, pending = await asyncio.wait(self._sends, timeout=within_s)
-            for task in pending:
-                task.cancel()
-            for task in done:
-                task.result()
+    async def finish(self, within_s: float) -> int:
+        """Wait for the answers; how many never came. Raises what a send that failed raised."""
+        if not self._sends:
+            return 0
+        done, waiting = await asyncio.wait(self._sends, timeout=within_s)
+        for task in waiting:
+            task.cancel()
+        for task in done:
+            task.result()
+        return len(waiting)
 
     async def until(self, moment_ns: int) -> None:
         """Return at a moment of the monotonic clock, not up to a millisecond later."""
@@ -67,13 +81,18 @@ class Player:
             before_ns = now_ns
             await asyncio.sleep(0)
             now_ns = monotonic_ns()
-            if now_ns - before_ns < IDLE_TURN_NS:
-                self.spun_ns += now_ns - before_ns
+            self._spun(before_ns, now_ns)
+
+    def _spun(self, before_ns: int, now_ns: int) -> None:
+        """A turn of the loop is over in which someone waited: several may, but it is one turn."""
+        if before_ns >= self._counted_ns:
+            self._counted_ns = now_ns
+            # What it took beyond an idle one was work: answers and deliveries were read in it.
+            self.spun_ns += min(now_ns - before_ns, self._idle_ns)
 
     async def _in_turn(self, indexes: Sequence[int], think_s: float, end_ns: int) -> None:
         for index in indexes:
-            moment_ns = self._start_ns + self._ticks[index].at_ns
-            await asyncio.sleep(max(0.0, (moment_ns - monotonic_ns()) / 1e9))
+            await self.until(self._start_ns + self._ticks[index].at_ns)
             if monotonic_ns() > end_ns:
                 return
             await self._begin(index)
@@ -81,4 +100,4 @@ class Player:
 
     async def _begin(self, index: int) -> None:
         self.begun_ns[index] = monotonic_ns()
-        await self._send(self._ticks[index])
+        await self._send(index, self._ticks[index])

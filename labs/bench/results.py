@@ -27,7 +27,7 @@ Kind = Literal["bytes", "latency"]
 
 
 class ServerUse(msgspec.Struct, frozen=True):
-    """What a server used: `cpu` in cores during the window, memory in bytes (RSS)."""
+    """What a server used: `cpu` in cores over `window_s`, memory in bytes (RSS)."""
 
     cpu: float
     empty_bytes: int  # before anyone joined
@@ -51,8 +51,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     number: int
     started_at: str
-    window_s: float  # the schedule's
-    steady_s: float  # ... and the drain's or the tail's
+    window_s: float  # in which `server` and `others_cpu` were taken: the schedule's and its lead
+    steady_s: float  # from the first moment of the schedule to the end of the tail or the drain
     outcome: Outcome
     server: ServerUse | None
     others_cpu: float

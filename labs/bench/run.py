@@ -98,7 +98,9 @@ class Meter:
         machine = psutil.cpu_times()
         idle_s = machine.idle + getattr(machine, "iowait", 0.0)
         ours_s = sum(sum(process.cpu_times()[:2]) for process in self._ours)
-        busy_s: float = sum(machine) - idle_s - ours_s
+        # A guest's time is in `user` and in `nice` already.
+        twice_s = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
+        busy_s: float = sum(machine) - twice_s - idle_s - ours_s
         return busy_s
 
 
@@ -158,7 +160,8 @@ async def _measure(
     joined: Joined,
 ) -> Run:
     workload, started_at = plan.workload, now()
-    meter = Meter(server.process, [*loads, tap] if tap else loads)
+    ours = [*loads, *(each for each in (tap, server.line) if each)]
+    meter = Meter(server.process, ours)
     jobs = [_job(plan, url, which) for which in range(plan.generators)]
     here = await _ask(loads, jobs, jobs[0].join_s + SLACK_S)
     await joined()

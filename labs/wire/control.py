@@ -87,6 +87,9 @@ class Child:
             line = await asyncio.wait_for(self._stdout.readline(), within_s)
         except TimeoutError:
             raise LabError(f"{self.name} did not answer within {within_s:g} s") from None
+        except ValueError:
+            most = f"{LINE_BYTES:,} bytes"
+            raise LabError(f"{self.name} answers more than {most} at once; ask for less") from None
         if not line:
             raise await self.died()
         answer: dict[str, Any] = msgspec.json.decode(line)
@@ -116,6 +119,11 @@ class Child:
             await self._process.wait()
         await self._logging
 
+    def terminate(self) -> None:
+        """Ask it to end, and to put away what it has made."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+
     def kill(self) -> None:
         """End it now."""
         with suppress(ProcessLookupError):
@@ -130,12 +138,12 @@ class Child:
 async def child(
     name: str, module: str, *arguments: str, prefix: Sequence[str] = ()
 ) -> AsyncIterator[Child]:
-    """A child process while inside; killed if anything goes wrong, and never left behind."""
+    """A child process while inside; ended if anything goes wrong, and never left behind."""
     starting = asyncio.create_task(Child.start(name, module, *arguments, prefix=prefix))
     try:
         yield await asyncio.shield(starting)
     except BaseException:
-        (await starting).kill()
+        (await starting).terminate()
         raise
     finally:
         await _stop(await starting)

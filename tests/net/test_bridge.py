@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from labs.errors import LabError
 from labs.net.between import Span, between
 from labs.net.network import Network
 from labs.net.queue import DeadlineQueue
@@ -115,6 +116,7 @@ async def test_two_bridges_do_not_know_each_other() -> None:
 
 HOLD = """
 import asyncio, json, sys
+from labs.errors import LabError
 from labs.net.between import between
 from labs.net.network import load
 async def main():
@@ -124,6 +126,16 @@ async def main():
         await asyncio.Event().wait()
 asyncio.run(main())
 """
+
+
+async def test_they_go_when_something_fails_in_front_of_it() -> None:
+    made: set[str] = set()
+    with pytest.raises(LabError, match="by the way"):
+        async with bridge(NEAR) as span:
+            made = names(span)
+            raise LabError("by the way")
+    assert len(made) == 2
+    assert not made & namespaces()
 
 
 async def test_they_go_when_the_parent_is_killed() -> None:

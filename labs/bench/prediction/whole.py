@@ -96,13 +96,13 @@ def predict(
 
     `host` is what stands in `Host`; `stamp_bytes` the length of Engine.IO's query parameter `t`,
     the profile's mean unless given. None where there is no closed form: for what is compressed,
-    for clients that are cut off, for variants of other packages. Raises `UsageError` for an
-    unknown variant.
+    for clients that are cut off, for closed loops (which send what the answers let them), for
+    variants of other packages. Raises `UsageError` for an unknown variant.
     """
     loaded = load(variant)
     settings = loaded.settings(Settings(**workload.settings))
     form = form_of(loaded, settings)
-    if form is None or workload.cut_at_s is not None:
+    if form is None or workload.cut_at_s is not None or workload.loop == "closed":
         return None
     due: Sequence[float | None] = due_s or [None] * workload.clients
     if form.spread is polled and not due_s:
