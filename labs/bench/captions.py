@@ -6,23 +6,15 @@ workload does not measure is not spoken of.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from labs.bench.cells import count
 from labs.bench.conditions import carried, load_model, load_model_ko, settings
-from labs.bench.intervals import RUNS_LEAST
 from labs.bench.results import Result
 from labs.bench.stats import moments
 from labs.bench.summary import CROWD_LEAST, Summary, summaries
+from labs.bench.sureness import Lines, intervals, stopping
 from labs.bench.workload import Workload
-
-Lines = Iterator[tuple[str, str]]
-
-MISSES = {
-    3: ("one time in four", "넷에 한 번"),
-    4: ("one time in seven", "일곱에 한 번"),
-    5: ("about one time in ten", "열에 한 번쯤"),
-}
-"""How often the interval of so few runs misses (a test counts it); from 5 to 20 it is alike."""
 
 
 def caption(result: Result, workload: Workload) -> Lines:
@@ -39,7 +31,8 @@ def caption(result: Result, workload: Workload) -> Lines:
     yield from _tcp(shown)
     if workload.messages:
         yield from _latency(workload, shown)
-        yield from _intervals(shown)
+        yield from intervals(shown)
+        yield from stopping(result, workload, shown)
         yield from _floor(result)
     yield from _server(workload, shown)
 
@@ -73,7 +66,7 @@ def _bytes(workload: Workload, shown: Sequence[Summary]) -> Lines:
         whose, whose_ko = " Figures are those of one client.", " 값은 클라이언트 하나의 것."
     yield (
         "Bytes: TCP's payload, HTTP heads and frames included, TCP and IP headers not; counted "
-        f"by a relay, {_runs(tapped)} without warm-up, over {window_s} s, empty answers "
+        f"by a relay, {count(tapped, 'run')} without warm-up, over {window_s} s, empty answers "
         f"included.{whose}",
         f"바이트: TCP가 나른 것(HTTP 헤더와 프레임 포함, TCP/IP 헤더 제외). 중계기로 {window_s}초 "
         f"동안 센 것, 빈 응답 포함, 워밍업 없는 실행 {tapped}회.{whose_ko}",
@@ -125,20 +118,20 @@ def _latency(workload: Workload, shown: Sequence[Summary]) -> Lines:
     counts = [column.corrected.count for column in shown if column.corrected]
     if not counts:
         return
-    runs, count = max(column.latency_runs for column in shown), f"{min(counts):,}"
+    runs, deliveries = max(column.latency_runs for column in shown), f"{min(counts):,}"
     warm, warm_ko = "", ""
     if workload.warmup_s:
         warm = f", after a warm-up of {workload.warmup_s:g} s"
         warm_ko = f", 워밍업 {workload.warmup_s:g}초"
     yield (
-        f"Latency: {_since(workload)} to the receiver's reading, on the monotonic clock of one "
-        f"host, no relay that counts; {_runs(runs)}, {count} deliveries a variant{warm}. The "
-        "receivers' own time is in it.",
-        f"지연: {_since_ko(workload)} 받는 쪽이 읽은 순간까지, 한 컴퓨터의 단조 시계로, 세는 "
-        f"중계기 없이. 실행 {runs}회, 방식마다 전달 {count}건{warm_ko}. 받는 클라이언트가 쓰는 "
-        "시간도 들어 있다.",
+        "Latency: from the scheduled moment of sending to the receiver's reading, on the monotonic "
+        f"clock of one host, no relay that counts; {count(runs, 'run')}, {deliveries} deliveries a "
+        f"variant{warm}. The receivers' own time is in it.",
+        "지연: 보내기로 예정된 순간부터 받는 쪽이 읽은 순간까지, 한 컴퓨터의 단조 시계로, 세는 "
+        f"중계기 없이. 실행 {runs}회, 방식마다 전달 {deliveries}건{warm_ko}. 받는 클라이언트가 "
+        "쓰는 시간도 들어 있다.",
     )
-    yield from _loop(workload)
+    yield from _loop(workload, shown)
     yield from _clumps(workload)
     yield (
         f"Late: after {workload.late_s:g} s. Lost: not there {workload.drain_s:g} s after the "
@@ -148,17 +141,24 @@ def _latency(workload: Workload, shown: Sequence[Summary]) -> Lines:
     )
 
 
-def _since(workload: Workload) -> str:
-    moment = "intended moment of" if workload.loop == "open" else "beginning of the"
-    return f"from the {moment} sending"
-
-
-def _since_ko(workload: Workload) -> str:
-    return "보내기로 한 순간부터" if workload.loop == "open" else "보내기 시작한 순간부터"
-
-
-def _loop(workload: Workload) -> Lines:
+def _loop(workload: Workload, shown: Sequence[Summary]) -> Lines:
     if workload.loop == "closed":
+        yield from _closed(any(column.uncorrected for column in shown))
+    else:
+        yield (
+            "Uncorrected: from the moment the sending began.",
+            "보정 전: 실제로 보내기 시작한 순간부터.",
+        )
+    if 0 < workload.probes < workload.clients:
+        yield (
+            f"Probes: the {workload.probes} readable clients among the {workload.clients}.",
+            f"읽기 쉬운 클라이언트: {workload.clients} 가운데 {workload.probes}.",
+        )
+
+
+def _closed(both: bool) -> Lines:
+    """What a closed loop hides, and whether the table has it too."""
+    if not both:
         yield (
             "The loop is closed: whoever waits for a slow answer sends nothing meanwhile, so slow "
             "moments are measured too seldom (coordinated omission) and the tail is too good.",
@@ -167,10 +167,15 @@ def _loop(workload: Workload) -> Lines:
         )
         return
     yield (
-        "Uncorrected: from the moment the sending began. Probes: the "
-        f"{workload.probes} readable clients among the {workload.clients}.",
-        f"보정 전: 실제로 보내기 시작한 순간부터. 읽기 쉬운 클라이언트: {workload.clients} 가운데 "
-        f"{workload.probes}.",
+        "The loop is closed: whoever waits for a slow answer begins the next message late. What a "
+        "closed-loop tool reports is the uncorrected latency, from the moment the sending began, "
+        "which leaves that waiting out. The difference between it and the latency from the "
+        "scheduled moment is coordinated omission. Unsent messages, whose turn had not come when "
+        "the window ended, have no latency: where there are any, both are too good.",
+        "닫힌 루프: 느린 응답을 기다리면 다음 메시지를 늦게 보낸다. 닫힌 루프 도구가 내는 값은 "
+        "보내기 시작한 순간부터 잰 보정 전 지연이라, 그 기다림이 빠진다. 예정된 순간부터 잰 "
+        "지연과의 차이가 coordinated omission이다. 구간이 끝날 때까지 차례가 오지 않은 메시지는 "
+        "지연이 없으므로, 그런 메시지가 있으면 두 값 모두 실제보다 좋게 나온다.",
     )
 
 
@@ -184,30 +189,11 @@ def _clumps(workload: Workload) -> Lines:
         )
     if workload.cut_at_s is not None:
         yield (
-            f"Back again: from the cut, after {workload.cut_at_s:g} s, until a client had its "
-            "connection and could hear.",
-            f"돌아오기까지: {workload.cut_at_s:g}초에 끊긴 순간부터 다시 들을 수 있을 때까지.",
+            f"Back again: from the cut, after {workload.cut_at_s:g} s, until the server's first "
+            "answer after it, of each light client.",
+            f"돌아오기까지: {workload.cut_at_s:g}초에 끊긴 순간부터 그 뒤 서버의 첫 응답까지, "
+            "가벼운 클라이언트마다.",
         )
-
-
-def _intervals(shown: Sequence[Summary]) -> Lines:
-    counts = [len(column.p50s) for column in shown if column.p50s]
-    if not counts:
-        return
-    if min(counts) < RUNS_LEAST:
-        yield (
-            f"Intervals: none, for {_runs(min(counts))} a variant are too few.",
-            f"구간: 없음. 방식마다 실행 {min(counts)}회는 너무 적다.",
-        )
-        return
-    misses, misses_ko = MISSES.get(min(counts), MISSES[5])
-    yield (
-        f"From-to: 95 % bootstrap interval of the median over {_range(counts)} runs (percentile "
-        f"method; of so few it misses the true median {misses}). Ratio: of the medians of runs; "
-        "it differs from 1 where its interval leaves out 1.",
-        f"구간: 실행 {_range(counts)}회의 중앙값의 95 % 부트스트랩 구간(백분위 방식. 이렇게 적으면 "
-        f"참값을 {misses_ko} 놓친다). 배수: 실행 중앙값의 비. 그 구간이 1을 벗어나야 다르다.",
-    )
 
 
 def _floor(result: Result) -> Lines:
@@ -232,7 +218,7 @@ def _server(workload: Workload, shown: Sequence[Summary]) -> Lines:
     memory, memory_ko = _memory(workload)
     what = "" if workload.messages else ", those in which bytes were counted"
     yield (
-        f"CPU and memory: of the server process, median of {_runs(runs)}{what}. {memory}",
+        f"CPU and memory: of the server process, median of {count(runs, 'run')}{what}. {memory}",
         f"CPU와 메모리: 서버 프로세스, 실행 {runs}회의 중앙값. {memory_ko}",
     )
 
@@ -247,11 +233,3 @@ def _memory(workload: Workload) -> tuple[str, str]:
         "Memory a connection: the growth from the empty server to the end of the window.",
         "연결 하나의 메모리: 빈 서버일 때부터 구간 끝까지 늘어난 양.",
     )
-
-
-def _range(counts: Sequence[int]) -> str:
-    return str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

@@ -12,6 +12,11 @@ def number(value: float | None, digits: int = 0) -> str:
     return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
+def count(number: int, what: str) -> str:
+    """So many of something, in words: `1 run`, `2 runs`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def short(value: float) -> str:
     """A figure to three significant digits, without an exponent."""
     return number(value, max(0, 2 - len(str(int(abs(value)))) + 1)) if value else "0"

@@ -20,8 +20,8 @@ from labs.bench import results
 from labs.bench.cells import NOTHING, number, short, span
 from labs.bench.conditions import carried
 from labs.bench.intervals import Ratio, ratio
-from labs.bench.results import Result, Run
-from labs.bench.thresholds import METRICS, Threshold, of_runs
+from labs.bench.results import Kind, Result
+from labs.bench.thresholds import METRICS, Threshold, kind_of, of_runs, void
 from labs.bench.workload import Workload
 from labs.errors import UsageError
 
@@ -32,6 +32,7 @@ NOTE = (
     "-1 if below. A dash: fewer than 3 runs. Bytes are counted once, for the schedule fixes them, "
     "but for how many messages share an answer."
 )
+KINDS: tuple[Kind, ...] = ("latency", "bytes")
 WORDS = ("name", "question", "question_ko")  # of a workload, which change nothing
 
 
@@ -58,17 +59,18 @@ def compare(old: Path, new: Path, fail_on: Sequence[str] = ()) -> int:
     """Print what has changed from one result to another; answers the exit status.
 
     `old` and `new` are files of `labs bench`, `fail_on` thresholds as `latency.p99>10%`. The
-    status is 1 when one is passed, beyond the noise, or cannot be judged because messages met a
-    wrong fate in the new result. Raises `UsageError` for a bad threshold, a metric neither file
-    has, or a file that is not there, and `LabError` for one that is no result or another format.
+    status is 1 when one is passed, beyond the noise, or cannot be judged because the new result
+    lacks what the old one has: it was not measured, or messages met a wrong fate. Raises
+    `UsageError` for a bad threshold, a metric that the old one has not, or a file that is not
+    there, and `LabError` for one that is no result or another format.
     """
     limits = [Threshold.parse(text) for text in fail_on]
     before, after = _load(old), _load(new)
     found = list(changes(before, after))
-    if not found:
-        raise UsageError(f"{old} and {new} have no workload and variant in common to compare")
-    _check(limits, found, before, after)
     judged = judge(limits, found, before, after)
+    if not found and not judged.past:
+        raise UsageError(f"{old} and {new} have no workload and variant in common to compare")
+    _check(limits, found, judged)
     _print(found, list(differences(before, after)), judged, bool(limits))
     return 1 if judged.past else 0
 
@@ -78,8 +80,6 @@ def changes(old: Result, new: Result) -> Iterator[Change]:
     for workload, variant in shared(old, new):
         before, after = old.of(workload.name, variant), new.of(workload.name, variant)
         for metric in METRICS:
-            if metric.startswith("latency") and (void(before) or void(after)):
-                continue
             values = of_runs(metric, workload, after)
             if found := _ratio(values, of_runs(metric, workload, before)):
                 yield Change(workload.name, variant, metric, found, values)
@@ -105,11 +105,6 @@ def shared(old: Result, new: Result) -> list[tuple[Workload, str]]:
     ]
 
 
-def void(runs: Sequence[Run]) -> bool:
-    """Whether a wrong fate forbids to speak of latency."""
-    return any(run.kind == "latency" and not run.valid for run in runs)
-
-
 def changed(old: Workload, new: Workload) -> list[str]:
     """The keys in which two workloads differ, but for their words."""
     return [
@@ -121,6 +116,9 @@ def changed(old: Workload, new: Workload) -> list[str]:
 
 def differences(old: Result, new: Result) -> Iterator[str]:
     """What else differs between two results, in sentences: it may be the cause of a change."""
+    for which, result in (("old", old), ("new", new)):
+        if result.ended:
+            yield f"the {which} one ended before its time: {result.ended}"
     for name, before in _machine(old).items():
         after = _machine(new)[name]
         if before != after:
@@ -160,8 +158,9 @@ def _apart(old: Result, new: Result) -> Iterator[str]:
         yield f"variant {name}: only in the {'new' if name in new.variants else 'old'} one"
     for workload, variant in shared(old, new):
         for which, result in (("old", old), ("new", new)):
-            if void(result.of(workload.name, variant)):
-                yield f"{workload.name}, {variant}: the latency of the {which} one is void"
+            for kind in KINDS:
+                if void(result.of(workload.name, variant), kind):
+                    yield f"{workload.name}, {variant}: the {kind} runs of the {which} one are void"
 
 
 def judge(limits: Sequence[Threshold], found: Sequence[Change], old: Result, new: Result) -> Judged:
@@ -171,14 +170,30 @@ def judge(limits: Sequence[Threshold], found: Sequence[Change], old: Result, new
         for change in found:
             if change.metric == limit.metric:
                 _judge(limit, change, judged)
-        if limit.metric.startswith("latency"):
-            judged.past.extend(
-                f"{limit.text}: {workload.name}, {variant}: cannot be judged, messages met a wrong "
-                "fate in the new result"
-                for workload, variant in shared(old, new)
-                if void(new.of(workload.name, variant))
-            )
+        judged.past.extend(f"{limit.text}: {said}" for said in lacking(limit.metric, old, new))
     return judged
+
+
+def lacking(metric: str, old: Result, new: Result) -> Iterator[str]:
+    """Where the old result has a metric and the new one has nothing to hold against it, and why."""
+    after = {workload.name: workload for workload in new.workloads}
+    for workload in old.workloads:
+        for variant in old.variants:
+            if of_runs(metric, workload, old.of(workload.name, variant)) and (
+                why := _why_lacking(metric, workload, after.get(workload.name), variant, new)
+            ):
+                yield f"{workload.name}, {variant}: cannot be judged, {why}"
+
+
+def _why_lacking(
+    metric: str, old: Workload, workload: Workload | None, variant: str, new: Result
+) -> str:
+    if workload and changed(old, workload):
+        return "the workload is not the same in the new result"
+    runs = new.of(old.name, variant)
+    if void(runs, kind_of(metric, old)):
+        return "messages met a wrong fate in the new result"
+    return "" if of_runs(metric, old, runs) else "the new result does not have it"
 
 
 def _judge(limit: Threshold, change: Change, judged: Judged) -> None:
@@ -203,12 +218,11 @@ def _load(path: Path) -> Result:
     return results.load(path)
 
 
-def _check(limits: Sequence[Threshold], found: Sequence[Change], old: Result, new: Result) -> None:
+def _check(limits: Sequence[Threshold], found: Sequence[Change], judged: Judged) -> None:
     """Raises `UsageError` for a threshold that would guard nothing."""
     there = {change.metric for change in found}
-    voided = any(void(new.of(workload.name, variant)) for workload, variant in shared(old, new))
     for limit in limits:
-        if limit.metric in there or (voided and limit.metric.startswith("latency")):
+        if limit.metric in there or any(said.startswith(f"{limit.text}:") for said in judged.past):
             continue
         raise UsageError(
             f"{limit.text}: the two results have no {limit.metric} to compare; "

@@ -32,9 +32,10 @@ _ENGLISH = (
     "garbage while the window lasts.",
     "Each message has one fate at each client: delivered, late, recovered, reordered, duplicate "
     "or lost. If one run of a variant has one of the last three, no latency of it is given.",
-    "The unit is the run. Runs are repeated until the bootstrap interval of the median of the "
-    "runs' p50 lies within 5 % of it on either side, with at least 5 runs, or until the time "
-    "budget ends. Messages of all runs are counted; CPU and memory are medians over runs; "
+    "The unit is the run. Runs are repeated until the interval of the median of the runs' p50 lies "
+    "within 5 % of it on either side, with at least 8 runs, or until the time budget ends. That "
+    "interval is the one by order statistics, which the bootstrap's, used for ratios, does not "
+    "exceed. Messages of all runs are counted; CPU and memory are medians over runs; "
     "percentiles are read from the histograms of all runs added together, never averaged.",
 )
 _KOREAN = (
@@ -69,8 +70,9 @@ def load_model(workload: Workload) -> str:
     crowd = "1 client" if workload.clients == 1 else f"{workload.clients} clients"
     rooms = "one room" if workload.rooms == 1 else f"{workload.rooms} rooms"
     return (
-        f"closed loop: {crowd} in {rooms}, {workload.talkers} sending, each after the answer to "
-        f"its last message and {workload.think_s:g} s more, {workload.messages} messages at most"
+        f"closed loop: {crowd} in {rooms}, {workload.talkers} sending {workload.messages} messages "
+        f"at most, each at its scheduled moment or, if that is later, {workload.think_s:g} s after "
+        "the answer to its sender's last"
     )
 
 
@@ -83,7 +85,10 @@ def load_model_ko(workload: Workload) -> str:
         "burst": f"한순간에 {workload.burst_messages}개씩, 평균 초당 {workload.rate_per_s:g}개",
     }[workload.arrivals]
     if workload.loop == "closed":
-        how = f"답을 받고 {workload.think_s:g}초 뒤에 다음 말, 많아야 {workload.messages}개"
+        how = (
+            f"예정된 순간에, 늦어지면 앞의 답을 받고 {workload.think_s:g}초 뒤에 말함, 많아야 "
+            f"{workload.messages}개"
+        )
     cut = "" if workload.cut_at_s is None else f", {workload.cut_at_s:g}초에 모두 끊음"
     return (
         f"{LOOPS_KO[workload.loop]}, 클라이언트 {workload.clients}, 방 {workload.rooms}, "

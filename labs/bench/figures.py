@@ -225,6 +225,7 @@ FATES = Group(
     "",
     [
         _figure("messages, all runs", "메시지, 모든 실행", lambda c: c.messages),
+        _figure("unsent, all runs", "차례가 오지 않음, 모든 실행", lambda c: c.unsent),
         _figure("deliveries, all runs", "전달, 모든 실행", _delivered),
         _fate("lost", "잃음", "lost"),
         _fate("duplicated", "중복", "duplicate"),

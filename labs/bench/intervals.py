@@ -3,16 +3,27 @@
 A value here is one run's. Deliveries within a run are not independent of one another (a slow
 moment delays many of them), so nothing is resampled but whole runs.
 
-Sources: the percentile bootstrap, B. Efron and R. Tibshirani, "An Introduction to the
-Bootstrap", 1993, chapter 13; Cliff's delta, N. Cliff, "Dominance statistics: ordinal analyses
-to answer ordinal questions", Psychological Bulletin 114(3), 1993; the words for its size,
-J. Romano and others, "Appropriate statistics for ordinal level data", 2006.
+Two kinds of interval, and why. The percentile bootstrap needs no formula, so a ratio of two
+medians has it; but of a few values it is too sure of itself, and a rule that stops at the first
+narrow one makes that worse. For a median there is a better one: how many of n independent runs
+lie below the true median is binomial, whatever the distribution, so the interval between two of
+the runs themselves holds it with a probability that is known exactly. It takes six runs to
+reach 95 %. It is never narrower than the bootstrap one of the same runs (a test compares them),
+so what is narrow enough by it is so by both. Of three to five runs only the bootstrap's remains.
+
+Sources: the interval by order statistics, H. A. David and H. N. Nagaraja, "Order Statistics",
+3rd edition, 2003, section 7.1; the percentile bootstrap, B. Efron and R. Tibshirani, "An
+Introduction to the Bootstrap", 1993, chapter 13; Cliff's delta, N. Cliff, "Dominance statistics:
+ordinal analyses to answer ordinal questions", Psychological Bulletin 114(3), 1993; the words for
+its size, J. Romano and others, "Appropriate statistics for ordinal level data", 2006.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import comb
 from statistics import median
 
 import numpy as np
@@ -20,6 +31,7 @@ from numpy.typing import NDArray
 
 LEVEL = 0.95
 RUNS_LEAST = 3  # with fewer there is no interval
+EXACT_LEAST = 6  # ... and with fewer than these no exact one: 1 - 2 / 2**6 is above 95 %
 RESAMPLES = 5_000
 SEED = 1  # of the resampling: the same result always has the same intervals
 
@@ -31,8 +43,9 @@ SIZES = ((0.147, "negligible"), (0.33, "small"), (0.474, "medium"))
 class Interval:
     """The median of `n` runs, and from where to where the median of all runs may lie.
 
-    `level` is nominal. The bootstrap of a few values is too sure of itself: of 5 to 20 runs,
-    nine intervals in ten hold the true median, not nineteen in twenty.
+    `level` is how often such an interval holds the true one: exact from six runs on. Below, it is
+    nominal, for the bootstrap of so few is too sure of itself: of 5 runs, nine intervals in ten
+    hold it, not nineteen in twenty.
     """
 
     median: float
@@ -82,11 +95,22 @@ class Ratio:
         return self.low > 1 or self.high < 1
 
 
-def interval(values: Sequence[float], seed: int = SEED) -> Interval | None:
-    """The bootstrap percentile interval of the median of runs, at 95 %.
+def interval(values: Sequence[float]) -> Interval | None:
+    """The interval of the median of runs, at 95 % or a little more; each value is one run's.
 
-    `values` has one figure a run, `seed` is that of the resampling. None for fewer than three
-    runs: too few to say anything.
+    By order statistics from six runs on, else by the bootstrap. None for fewer than three runs:
+    too few to say anything.
+    """
+    if len(values) < EXACT_LEAST:
+        return bootstrap(values)
+    (rank, level), ordered = _narrowest(len(values)), sorted(values)
+    return Interval(median(ordered), ordered[rank], ordered[-1 - rank], len(ordered), level)
+
+
+def bootstrap(values: Sequence[float], seed: int = SEED) -> Interval | None:
+    """The percentile bootstrap interval of the median of runs, at a nominal 95 %.
+
+    `seed` is that of the resampling. None for fewer than three runs.
     """
     if len(values) < RUNS_LEAST:
         return None
@@ -119,6 +143,15 @@ def delta(of: Sequence[float], to: Sequence[float]) -> float:
     """
     signs = np.sign(np.subtract.outer(np.asarray(of), np.asarray(to)))
     return float(signs.sum()) / (len(of) * len(to))
+
+
+@lru_cache
+def _narrowest(count: int) -> tuple[int, float]:
+    """How many runs to leave out at each end, and the chance that the rest hold the median."""
+    missed, rank = 2 / 2**count, 0  # all runs lie on one side of it
+    while (more := missed + 2 * comb(count, rank + 1) / 2**count) <= 1 - LEVEL:
+        missed, rank = more, rank + 1
+    return rank, 1 - missed
 
 
 def _medians(values: Sequence[float], random: np.random.Generator) -> NDArray[np.float64]:

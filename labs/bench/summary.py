@@ -42,7 +42,8 @@ class Summary:
     Bytes, requests and segments are those of one run: of several, the one with the median
     number of bytes, so that the parts are those of the whole. `predicted_each` is of one handshake,
     message, delivery and idle minute, both ways. `against` compares the p50 with
-    that of the fastest variant, or of a baseline.
+    that of the fastest variant, or of a baseline, which itself has a ratio of 1 and no interval.
+    `unsent` are the messages of a closed loop whose turn never came; an open one has none.
     """
 
     workload: Workload
@@ -50,6 +51,7 @@ class Summary:
     byte_runs: int
     latency_runs: int
     messages: int
+    unsent: int | None
     fates: dict[str, int]
     deliveries: int
     joining: Traffic
@@ -108,7 +110,8 @@ class Summary:
 def summaries(result: Result, workload: Workload, baseline: str = "") -> list[Summary]:
     """The variants that were run under a workload, in their order.
 
-    Latency is compared with `baseline`'s, or with the fastest one's.
+    Latency is compared with `baseline`'s, or with the fastest one's. The fastest is chosen by the
+    same figures, so it looks a little faster than it is, and the ratios to it a little larger.
     """
     found = [each for name in result.variants if (each := summary(result, workload, name))]
     timed = [each for each in found if each.p50s]
@@ -117,7 +120,15 @@ def summaries(result: Result, workload: Workload, baseline: str = "") -> list[Su
     )
     if not chosen:
         return found
-    return [replace(each, against=ratio(each.p50s, chosen[0].p50s)) for each in found]
+    return [replace(each, against=_against(each, chosen[0])) for each in found]
+
+
+def _against(column: Summary, base: Summary) -> Ratio | None:
+    """The ratio to the base; that of the base to itself is known, so it has no interval."""
+    found = ratio(column.p50s, base.p50s)
+    if found and column.variant == base.variant:
+        return replace(found, low=None, high=None, delta=None)
+    return found
 
 
 def summary(result: Result, workload: Workload, variant: str) -> Summary | None:
@@ -135,6 +146,7 @@ def summary(result: Result, workload: Workload, variant: str) -> Summary | None:
         byte_runs=len(tapped),
         latency_runs=len(timed),
         messages=sum(_messages(workload, run) for run in runs),
+        unsent=sum(run.outcome.unsent for run in runs) if workload.loop == "closed" else None,
         fates={fate: sum(run.outcome.fates.get(fate, 0) for run in runs) for fate in FATES},
         deliveries=delivered(typical),
         joining=_window(typical, "join") + _window(typical, "wait"),

@@ -63,13 +63,22 @@ def _silent(shown: Sequence[Summary]) -> list[Group]:
 
 
 def _talk(result: Result, workload: Workload, shown: Sequence[Summary]) -> list[Group]:
-    latency = [*LATENCY, *floor(result)]
-    latency += UNCORRECTED if workload.loop == "open" else []
-    latency += PROBES if 0 < workload.probes < workload.clients else []
-    latency += BACK if workload.cut_at_s is not None else []
     layers = Group("by layer, a delivery", "층별, 전달당 바이트", by_layer(shown))
-    timed = Group("", "", latency)
-    return [FATES, BYTES, layers, PREDICTED, PREDICTED_EACH, PHASE_ROWS, TCP, timed, SERVER]
+    timed = _timed(workload, shown, floor(result))
+    return [FATES, BYTES, layers, PREDICTED, PREDICTED_EACH, PHASE_ROWS, TCP, *timed, SERVER]
+
+
+def _timed(workload: Workload, shown: Sequence[Summary], floor: list[Figure]) -> list[Group]:
+    """The latencies; those of a closed loop by the moment they are counted from."""
+    probes = PROBES if 0 < workload.probes < workload.clients else []
+    back = BACK if workload.cut_at_s is not None else []
+    if workload.loop == "open" or not any(column.uncorrected for column in shown):
+        return [Group("", "", [*LATENCY, *floor, *UNCORRECTED, *probes, *back])]
+    return [
+        Group("from the schedule", "예정된 순간부터", [*LATENCY, *probes]),
+        Group("as a closed-loop tool", "닫힌 루프 도구라면", UNCORRECTED),
+        Group("", "", [*floor, *back]),
+    ]
 
 
 def parts(shown: Sequence[Summary]) -> Iterator[list[Summary]]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from labs.bench.intervals import Interval, Ratio, interval
-from labs.bench.results import Run
+from labs.bench.results import Kind, Run
 from labs.bench.stats import Latency, latency
 from labs.bench.summary import delivered
 from labs.bench.workload import Workload
@@ -30,40 +30,44 @@ Verdict = Literal["past", "undecided", "kept"]
 
 
 class Metric(NamedTuple):
-    """A figure each run has: what it is, its unit, and how it is read; None where it has none."""
+    """A figure each run of a kind has: what it is, its unit, and how it is read; None if it lacks.
+
+    Of kind "alone" are the runs that share the machine with no others: latency's, or those of a
+    workload in which nobody talks.
+    """
 
     meaning: str
     unit: str
+    kind: Kind | Literal["alone"]
     read: Callable[[Workload, Run], float | None]
 
 
 def _latency(read: Callable[[Latency], float]) -> Callable[[Workload, Run], float | None]:
     def found(_: Workload, run: Run) -> float | None:
-        taken = latency([run.outcome.corrected]) if run.kind == "latency" else None
+        taken = latency([run.outcome.corrected])
         return read(taken) if taken else None
 
     return found
 
 
 def _delivery(workload: Workload, run: Run) -> float | None:
-    if run.kind != "bytes" or not workload.messages or not delivered(run):
+    if not workload.messages or not delivered(run):
         return None
     return _steady(run).both / delivered(run)
 
 
 def _idle(workload: Workload, run: Run) -> float | None:
-    if run.kind != "bytes" or workload.messages:
+    if workload.messages:
         return None
     return _steady(run).both / workload.clients * 60 / run.steady_s
 
 
 def _requests(_: Workload, run: Run) -> float | None:
-    return float(_steady(run).requests) if run.kind == "bytes" else None
+    return float(_steady(run).requests)
 
 
-def _cpu(workload: Workload, run: Run) -> float | None:
-    alone = run.kind == "latency" or not workload.messages
-    return run.server.cpu * 100 if run.server and alone else None
+def _cpu(_: Workload, run: Run) -> float | None:
+    return run.server.cpu * 100 if run.server else None
 
 
 def _steady(run: Run) -> Traffic:
@@ -71,23 +75,39 @@ def _steady(run: Run) -> Traffic:
 
 
 METRICS = {
-    "latency.p50": Metric("median latency", "ms", _latency(lambda found: found.p50_ms)),
-    "latency.p95": Metric("95th percentile", "ms", _latency(lambda found: found.p95_ms)),
-    "latency.p99": Metric("99th percentile", "ms", _latency(lambda found: found.p99_ms)),
-    "bytes.delivery": Metric("bytes per delivery", "B", _delivery),
-    "bytes.idle": Metric("bytes per idle minute and client", "B", _idle),
-    "requests": Metric("requests of the window, all clients", "", _requests),
-    "cpu": Metric("server CPU", "% of a core", _cpu),
+    "latency.p50": Metric("median latency", "ms", "latency", _latency(lambda each: each.p50_ms)),
+    "latency.p95": Metric("95th percentile", "ms", "latency", _latency(lambda each: each.p95_ms)),
+    "latency.p99": Metric("99th percentile", "ms", "latency", _latency(lambda each: each.p99_ms)),
+    "bytes.delivery": Metric("bytes per delivery", "B", "bytes", _delivery),
+    "bytes.idle": Metric("bytes per idle minute and client", "B", "bytes", _idle),
+    "requests": Metric("requests of the window, all clients", "", "bytes", _requests),
+    "cpu": Metric("server CPU", "% of a core", "alone", _cpu),
 }
 """What `labs compare` compares, by the name a threshold uses."""
 
 _FORM = re.compile(r"\s*([a-z0-9._]+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*(%?)\s*")
 
 
+def kind_of(metric: str, workload: Workload) -> Kind:
+    """The kind of the runs that a metric is read from."""
+    kind = METRICS[metric].kind
+    if kind == "alone":
+        return "latency" if workload.messages else "bytes"
+    return kind
+
+
 def of_runs(metric: str, workload: Workload, runs: Sequence[Run]) -> list[float]:
-    """A metric of each run that has it."""
-    read = METRICS[metric].read
-    return [value for run in runs if (value := read(workload, run)) is not None]
+    """A metric of each run that has it, none if one of that kind is void."""
+    kind, read = kind_of(metric, workload), METRICS[metric].read
+    if void(runs, kind):
+        return []
+    every = [read(workload, run) for run in runs if run.kind == kind]
+    return [value for value in every if value is not None]
+
+
+def void(runs: Sequence[Run], kind: Kind) -> bool:
+    """Whether a wrong fate forbids to speak of what the runs of a kind measured."""
+    return any(run.kind == kind and not run.valid for run in runs)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def outcome(wrong: Sequence[str] = (), **changes: Any) -> Outcome:
         "back": hdr(),
         "timeline": [hdr(2, times=50)] * SLICES,
         "missed_ticks": 0,
+        "missed_polls": 0,
         "unsent": 0,
         "lag_most_ms": 0.5,
         "generator_cpu": 0.1,

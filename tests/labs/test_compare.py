@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from labs.bench import results
-from labs.bench.compare import changes, compare, differences
+from labs.bench.compare import changes, compare, differences, lacking
 from labs.bench.intervals import ratio
 from labs.bench.results import Result
 from labs.bench.thresholds import METRICS, Threshold
@@ -79,7 +79,43 @@ def test_a_void_latency_is_not_compared() -> None:
     wrong = run("latency", 9, wrong=["message 3 at client 4: lost"])
     new = msgspec.structs.replace(old, runs=[*old.runs, wrong])
     assert not [each for each in changes(old, new) if each.metric.startswith("latency")]
-    assert "paced, polling: the latency of the new one is void" in list(differences(old, new))
+    assert "paced, polling: the latency runs of the new one are void" in [*differences(old, new)]
+
+
+def test_void_bytes_are_not_compared_and_latencies_are() -> None:
+    old = measured()
+    wrong = run("bytes", 9, wrong=["message 3 at client 4: lost"])
+    new = msgspec.structs.replace(old, runs=[*old.runs, wrong])
+    found = {each.metric for each in changes(old, new) if each.workload == "paced"}
+    assert found == {"latency.p50", "latency.p95", "latency.p99", "cpu"}
+    assert "paced, polling: the bytes runs of the new one are void" in [*differences(old, new)]
+    assert list(lacking("requests", old, new)) == [
+        "paced, polling: cannot be judged, messages met a wrong fate in the new result"
+    ]
+
+
+def test_what_ended_a_result_before_its_time_is_told() -> None:
+    old, new = measured(ended="Interrupted: 3 runs are kept."), measured(ended="the server died")
+    assert list(differences(old, new)) == [
+        "the old one ended before its time: Interrupted: 3 runs are kept.",
+        "the new one ended before its time: the server died",
+    ]
+
+
+def test_what_the_new_result_lacks_is_named() -> None:
+    old = measured()
+    without = [each for each in old.runs if each.kind == "bytes"]
+    slower = [WORKLOADS["paced"].but(rate_per_s=10.0), WORKLOADS["idle"]]
+    for new, why in (
+        (msgspec.structs.replace(old, runs=without), "the new result does not have it"),
+        (measured(workloads=slower), "the workload is not the same in the new result"),
+        (result(), "the new result does not have it"),
+    ):
+        assert list(lacking("latency.p99", old, new)) == [
+            f"paced, polling: cannot be judged, {why}"
+        ]
+    assert not list(lacking("latency.p99", old, measured(2.0)))
+    assert not list(lacking("latency.p99", result(*without), old)), "nor has the old one"
 
 
 def test_a_changed_workload_of_the_same_name_is_told_and_not_compared() -> None:
@@ -205,8 +241,22 @@ def test_a_void_latency_passes_its_threshold(
     assert compare(old, new, ["bytes.delivery>10%"]) == 0
 
 
+@pytest.mark.parametrize("runs", [0, 1])
+def test_what_the_new_result_lacks_passes_its_threshold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], runs: int
+) -> None:
+    before = measured()
+    cut = msgspec.structs.replace(before, runs=before.runs[:runs], ended="the server died")
+    old, new = saved(tmp_path, before, cut)
+    assert compare(old, new, ["latency.p99>10%"]) == 1
+    shown = said(capsys)
+    assert "the new one ended before its time: the server died" in shown
+    assert "failed: latency.p99>10%: paced, polling: cannot be judged, the new result" in shown
+    assert "No threshold is passed" not in shown
+
+
 def test_a_threshold_that_guards_nothing_is_refused(tmp_path: Path) -> None:
-    old, new = saved(tmp_path, measured(), measured(workloads=[WORKLOADS["idle"]]))
+    old, new = saved(tmp_path, measured(workloads=[WORKLOADS["idle"]]), measured())
     with pytest.raises(UsageError, match=r"have no latency.p99 to compare; they have bytes.idle"):
         compare(old, new, ["latency.p99>10%"])
 

@@ -130,7 +130,38 @@ def test_intervals_and_the_distance_to_the_fastest() -> None:
         "4.95-5.05",
     )
     assert (first["p50, x fastest"], last["p50, x fastest"]) == ("1.00", "5.00")
-    assert last["x fastest, from-to"] == "4.90-5.10"
+    assert (first["x fastest, from-to"], last["x fastest, from-to"]) == ("-", "4.90-5.10")
+    assert "1.00 | - | - |" in document(found), "how sure this is, of the fastest itself"
+    said = " ".join(english for english, _ in caption(found, PACED))
+    assert "The fastest is chosen from the same figures" in said
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        (4, "over 4 runs, 95 % by the percentile bootstrap (of so few it misses the true one one"),
+        (7, "over 7 runs, by order statistics (at least 95 in 100 hold the true one)."),
+    ],
+)
+def test_a_caption_says_what_its_intervals_are(runs: int, said: str) -> None:
+    found = result(run("bytes"), *timed(*[2] * runs))
+    told = " ".join(english for english, _ in caption(found, PACED))
+    assert said in told
+    assert "To stop where one happens to be narrow" not in told, "no run was ended by that"
+
+
+def test_a_caption_says_of_unequal_numbers_of_runs_what_each_interval_is() -> None:
+    few = timed(2, 2, 2, variant="websocket")
+    found = result(run("bytes"), *timed(*[2] * 7), run("bytes", variant="websocket"), *few)
+    told = " ".join(english for english, _ in caption(found, PACED))
+    assert "over 3 to 7 runs, from 6 on by order statistics" in told
+
+
+def test_where_narrow_intervals_ended_the_runs_a_caption_says_what_that_does() -> None:
+    found = result(run("bytes"), *timed(*[2] * 8))
+    told = [english for english, _ in caption(found, PACED) if "happens to be narrow" in english]
+    assert len(told) == 1
+    assert "by 3 %, 6 %, 10 %, of 100 that ended so 98, 94, 82 hold the true median" in told[0]
 
 
 def test_a_baseline_may_be_named() -> None:
@@ -206,18 +237,62 @@ def test_a_wrong_fate_voids_the_latency() -> None:
 def test_a_storm_has_the_time_to_come_back() -> None:
     storm = WORKLOADS["storm"]
     runs = [run("bytes", workload="storm"), *timed(2, workload="storm", back=hdr(40, times=9))]
-    assert cells(result(*runs, workloads=[storm]), storm)["back again p50, ms"] == "40.0"
+    found = result(*runs, workloads=[storm])
+    assert cells(found, storm)["back again p50, ms"] == "40.0"
+    assert [line for line, _ in caption(found, storm) if "until the server's first answer" in line]
 
 
-def test_a_closed_loop_has_no_correction_and_says_why() -> None:
-    closed = PACED.but(name="closed", loop="closed")
-    found = result(
-        run("bytes", workload="closed"), *timed(2, workload="closed"), workloads=[closed]
-    )
-    assert not [label for label in cells(found, closed) if "uncorrected" in label]
-    said = [english for english, _ in caption(found, closed)]
+CLOSED = PACED.but(name="closed", loop="closed")
+
+
+def closed(**changes: Any) -> Result:
+    """A closed loop that ought to have begun every message 48 ms earlier than it did."""
+    slow = timed(50, workload="closed", uncorrected=hdr(2, times=1_000), **changes)
+    return result(run("bytes", workload="closed"), *slow, workloads=[CLOSED])
+
+
+def test_a_closed_loop_shows_what_its_tools_would_and_what_they_leave_out() -> None:
+    found = closed(unsent=7)
+    shown = cells(found, CLOSED)
+    assert (shown["latency p50, ms"], shown["uncorrected p50, ms"]) == ("50.0", "2.00")
+    assert shown["unsent, all runs"] == "7"
+    titles = {
+        row.label: group.title
+        for group in groups(found, CLOSED, columns(found, CLOSED))
+        for row in group.rows
+    }
+    assert titles["latency p99, ms"] == titles["probes' p99, ms"] == "from the schedule"
+    assert titles["uncorrected p99, ms"] == "as a closed-loop tool"
+    said = [english for english, _ in caption(found, CLOSED)]
     assert [line for line in said if line.startswith("Load: closed loop")]
-    assert [line for line in said if "coordinated omission" in line]
+    assert [line for line in said if line.startswith("Latency: from the scheduled moment")]
+    (told,) = [line for line in said if "coordinated omission" in line]
+    assert "What a closed-loop tool reports is the uncorrected latency" in told
+
+
+def test_an_open_loop_has_no_unsent_messages() -> None:
+    assert "unsent, all runs" not in cells(result(run("bytes"), *timed(2, 2, 2)))
+
+
+def test_a_closed_loop_without_a_schedule_says_that_its_tail_is_too_good() -> None:
+    found = closed()
+    bare = result(
+        run("bytes", workload="closed"),
+        *timed(2, workload="closed", uncorrected=hdr()),
+        workloads=[CLOSED],
+    )
+    assert "uncorrected p50, ms" in cells(found, CLOSED)
+    assert "uncorrected p50, ms" not in cells(bare, CLOSED)
+    said = [english for english, _ in caption(bare, CLOSED)]
+    assert [line for line in said if line.endswith("and the tail is too good.")]
+    assert not [line for line in said if "uncorrected" in line]
+
+
+def test_a_page_without_warnings_claims_no_schedule_for_a_closed_loop() -> None:
+    open_loop = result(run("bytes"), *timed(2, 2, 2))
+    assert "the generator kept its schedule" in page(open_loop)
+    closed_loop = closed()
+    assert "the generator kept its schedule" not in page(closed_loop)
 
 
 # The terminal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -9,9 +10,9 @@ import msgspec
 import pytest
 
 from labs.bench import stats
-from labs.bench.captions import MISSES
-from labs.bench.intervals import Interval, delta, interval, ratio
+from labs.bench.intervals import EXACT_LEAST, Interval, bootstrap, delta, interval, ratio
 from labs.bench.record import FATES
+from labs.bench.sureness import HELD, HELD_RUNS, MISSES
 from labs.bench.workload import WORKLOADS
 from tests.labs.made import MACHINE, hdr, result, run, timed
 
@@ -22,18 +23,70 @@ TOLERANCE = 0.07  # more than three standard deviations of a share of so many tr
 
 
 @pytest.mark.parametrize(
-    ("runs", "holds"), [(3, 0.75), (4, 0.875), (5, 0.92), (8, 0.92), (12, 0.93), (20, 0.94)]
+    ("runs", "holds"), [(3, 0.75), (4, 0.875), (5, 0.92), (6, 0.97), (9, 0.96), (20, 0.96)]
 )
 def test_an_interval_holds_the_true_median_as_often_as_is_said(runs: int, holds: float) -> None:
     drawn = random.Random(runs)
     hits = 0
-    for trial in range(TRIALS):
+    for _ in range(TRIALS):
         values = [drawn.lognormvariate(0, 0.5) for _ in range(runs)]  # its median is 1
-        found = interval(values, trial)
+        found = interval(values)
         assert found
         assert min(values) <= found.low <= found.median <= found.high <= max(values)
         hits += found.low <= 1 <= found.high
     assert hits / TRIALS == pytest.approx(holds, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("runs", "left_out", "level"),
+    # Of n runs, k at each end left out: 1 - 2 * (C(n, 0) + ... + C(n, k)) / 2**n, by hand.
+    [(6, 0, 1 - 2 / 64), (8, 0, 1 - 2 / 256), (9, 1, 1 - 20 / 512), (12, 2, 1 - 158 / 4096)],
+)
+def test_an_interval_lies_between_two_of_the_runs(runs: int, left_out: int, level: float) -> None:
+    values = [float(value) for value in range(runs)]
+    found = interval(values[::-1])
+    assert found == Interval((runs - 1) / 2, left_out, runs - 1 - left_out, runs, level)
+
+
+def test_fewer_runs_than_an_exact_interval_needs_have_the_bootstraps() -> None:
+    values = [1.0, 1.1, 1.3, 1.6, 2.0]
+    assert len(values) == EXACT_LEAST - 1
+    assert interval(values) == bootstrap(values)
+
+
+def test_the_bootstrap_never_exceeds_the_exact_interval() -> None:
+    drawn = random.Random(1)
+    for runs in range(EXACT_LEAST, 30):
+        values = [drawn.lognormvariate(0, 0.5) for _ in range(runs)]
+        exact, resampled = interval(values), bootstrap(values)
+        assert exact
+        assert resampled
+        assert exact.low <= resampled.low <= resampled.high <= exact.high
+
+
+STOPPED_TRIALS = 1_500
+
+
+@pytest.mark.parametrize(("scatter", "held"), HELD.items())
+def test_the_caption_states_how_many_intervals_hold_where_the_rule_ended_the_runs(
+    scatter: int, held: int
+) -> None:
+    drawn = random.Random(scatter)
+    hits = ended = always = 0
+    for _ in range(STOPPED_TRIALS):
+        runs: list[float] = []
+        while len(runs) < HELD_RUNS and not stats.narrow(interval(runs)):
+            runs.append(drawn.lognormvariate(0, scatter / 100))
+        found = interval(runs)
+        assert found
+        always += found.low <= 1 <= found.high
+        if stats.narrow(found):
+            ended += 1
+            hits += found.low <= 1 <= found.high
+    # More than three standard deviations of a share of so many.
+    by_chance = 100 * 3.5 * math.sqrt(held / 100 * (1 - held / 100) / ended)
+    assert 100 * hits / ended == pytest.approx(held, abs=by_chance)
+    assert always / STOPPED_TRIALS > 0.93, "of all, ended by the rule or not"
 
 
 def test_the_caption_states_how_often_intervals_miss() -> None:
@@ -55,8 +108,8 @@ def test_an_interval_narrows_with_more_runs() -> None:
 
 def test_the_same_runs_have_the_same_interval_and_another_seed_another_sample() -> None:
     values = [1.1**power for power in range(40)]
-    assert interval(values) == interval(values)
-    resampled = {interval(values, seed) for seed in range(20)}
+    assert ratio(values, values) == ratio(values, values)
+    resampled = {ratio(values, values, seed) for seed in range(20)}
     assert len(resampled) > 1
 
 
@@ -139,8 +192,10 @@ def test_nothing_has_no_percentiles() -> None:
 @pytest.mark.parametrize(
     ("latencies_ms", "settled", "why"),
     [
-        ([2.0, 2.01, 1.99, 2.02, 1.98], True, "within 5 %"),
-        ([2.0, 2.0, 2.0, 2.0], False, "the time budget ended (± 0.0 %)"),
+        ([2.0, 2.01, 1.99, 2.02, 1.98, 2.0, 1.97, 2.03], True, "within 5 %"),
+        ([2.0] * 7, False, "the time budget ended (± 0.0 %)"),
+        # Of eight runs the interval has both ends; the bootstrap would leave them out.
+        ([2.0] * 6 + [1.8, 2.2], False, "the time budget ended (± 10.1 %)"),
         ([2.0, 2.2, 1.8, 2.4, 1.6], False, "the time budget ended (± 20.0 %)"),
         ([2.0, 2.0], False, "the time budget ended (too few runs for an interval)"),
         ([], False, "the time budget ended (too few runs for an interval)"),
@@ -155,9 +210,9 @@ def test_when_runs_are_settled_and_why_no_more_are_made(
 
 
 def test_a_run_with_a_wrong_fate_settles_nothing() -> None:
-    wrong = run("latency", 5, wrong=["message 3 at client 4: lost"])
-    assert not stats.settled([*timed(2, 2, 2, 2), wrong])
-    assert stats.settled([*timed(2, 2, 2, 2, 2), wrong])
+    wrong = run("latency", 9, wrong=["message 3 at client 4: lost"])
+    assert not stats.settled([*timed(*[2] * 7), wrong])
+    assert stats.settled([*timed(*[2] * 8), wrong])
 
 
 # Doubts
@@ -185,7 +240,15 @@ def test_a_good_result_has_no_warnings() -> None:
         ),
         (
             {"fates": {**dict.fromkeys(FATES, 0), "recovered": 3}},
-            "polling, paced: 3 deliveries came after a broken connection was resumed",
+            "polling, paced: 3 deliveries were on their way while their client had no connection",
+        ),
+        (
+            {"missed_polls": 3},
+            "polling, paced: 3 polls were skipped because the one before was still open",
+        ),
+        (
+            {"missed_polls": 1},
+            "polling, paced: 1 poll was skipped because the one before was still open",
         ),
         (
             {"corrected": hdr(4, times=1_000)},
@@ -221,6 +284,20 @@ def test_a_recovery_is_no_doubt_where_everyone_is_cut_off() -> None:
     fates = {**dict.fromkeys(FATES, 0), "recovered": 3}
     runs = [run("bytes", workload="storm"), *timed(2, 2, 2, 2, workload="storm", fates=fates)]
     assert stats.warnings(result(*runs, workloads=[WORKLOADS["storm"]])) == []
+
+
+def test_who_waits_in_a_closed_loop_is_not_the_generator() -> None:
+    closed = WORKLOADS["paced"].but(loop="closed")
+    late = run("latency", 4, missed_ticks=7, lag_most_ms=31.4)
+    assert stats.warnings(result(*GOOD, late, workloads=[closed])) == []
+
+
+def test_a_byte_run_that_went_wrong_voids_no_latency() -> None:
+    wrong = run("bytes", wrong=["message 3 at client 4: lost"])
+    (said,) = stats.warnings(result(*GOOD, wrong))
+    assert said.endswith(
+        "lost. The bytes are those of a talk that went wrong; do not compare them."
+    )
 
 
 def test_a_changing_clock_rate_is_told() -> None:
