@@ -6,11 +6,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from labs.bench import heads
 from labs.bench.light import light
+from labs.bench.light.client import Base
 from labs.bench.light.commands import Commands
 from labs.bench.light.polling import Polling
 from labs.errors import ChatError
@@ -23,7 +25,7 @@ from tests.contract.waiting import patience, until
 from tests.labs.lights import EVERY, QUICK, Notes, made, serving
 
 HTTP = ("polling", "longpolling", "streaming")
-PINGED = ("websocket", "websocket-deflate", "socketio", "socketio-websocket", "socketio-polling")
+PINGED = ("websocket", "socketio", "socketio-websocket", "socketio-polling")
 
 
 @pytest.fixture(params=EVERY)
@@ -238,10 +240,135 @@ async def test_a_server_that_stops_is_noticed(variant: Variant) -> None:
     assert notes.broken == [0]
     assert ann.state == "reconnecting"
     assert ann.error is not None
-    with pytest.raises(ConnectionError):
-        await ann.resume() if not isinstance(ann, Polling) else await ann.send("#1")
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="no chat answers"):
+            await ann.resume()
+        assert ann.state == "reconnecting"
     await ann.close()
     assert ann.state == "closed"
+
+
+async def test_a_server_that_no_longer_answers_is_not_back(variant: Variant) -> None:
+    """That somebody takes connections proves nothing."""
+    notes = Notes()
+    async with serving(variant) as (url, settings):
+        ann = made(variant, url, settings, notes)
+        await ann.connect("ann")
+        ann.drop()
+    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))) as silent:
+        assert isinstance(ann, Base)
+        ann.settings = settings.but(timeout_s=0.05)
+        silent.setblocking(False)
+        loop = asyncio.get_running_loop()
+        async with patience():
+            with pytest.raises(ConnectionError, match=r"nothing came within 0\.05 s"):
+                await ann.resume()
+            assert ann.state == "reconnecting"
+            # Nothing of it goes on: the connection ends, with all that was on its way.
+            connection, _ = await loop.sock_accept(silent)
+            with connection, suppress(ConnectionResetError):
+                while await loop.sock_recv(connection, 65_536):
+                    pass
+    assert notes.broken == []
+
+
+async def test_who_is_back_has_had_an_answer(variant: Variant) -> None:
+    """One exchange at least, whatever the transport: not a connection, nor a request."""
+    async with serving(variant, interval_s=30.0, lease_s=90.0) as (url, settings):
+        tap = Tap()
+        async with relaying("127.0.0.1", int(url.rpartition(":")[2]), tap) as relay:
+            ann = made(variant, f"http://127.0.0.1:{relay.port}", settings, Notes())
+            await ann.connect("ann")
+            ann.drop()
+            await until(lambda: not relay.open)
+            before = len(tap.events)
+            await ann.resume()
+            kinds = [one.kind for one in tap.events[before:] if one.kind in ("up", "down")]
+            assert kinds[:2] == ["up", "down"]
+            await ann.close()
+
+
+async def test_who_comes_back_to_polling_asks_at_once() -> None:
+    """Afterwards at its phases again, which here are half a minute apart."""
+    notes, variant = Notes(), load("polling")
+    async with serving(variant, interval_s=30.0, lease_s=90.0) as (url, settings):
+        ann, bob = (made(variant, url, settings, notes, number) for number in (0, 1))
+        await bob.connect("bob")
+        await ann.connect("ann")
+        ann.drop()
+        await bob.send("#0 그동안")
+        await ann.resume()
+        assert isinstance(ann, Polling)
+        assert (ann.polls, ann.missed) == (1, 0)
+        assert [index for index, _ in notes.of(0)] == [0]
+        assert ann._next_s is not None
+        assert (ann._next_s / 30.0) % 1 == pytest.approx(ann._phase)
+        await ann.close()
+        await bob.close()
+
+
+async def test_who_comes_back_to_long_polling_waits_for_no_message() -> None:
+    """It joins again, which is answered at once; and asks, before anybody says anything."""
+    notes, variant = Notes(), load("longpolling")
+    async with serving(variant, hold_s=60.0) as (url, settings):
+        tap = Tap()
+        async with relaying("127.0.0.1", int(url.rpartition(":")[2]), tap) as relay:
+            ann = made(variant, f"http://127.0.0.1:{relay.port}", settings, notes)
+            await ann.connect("ann")
+            await until(lambda: ann.position_offset == 1)
+            ann.drop()
+            await until(lambda: not relay.open)
+            before = len(tap.events)
+            await ann.resume()
+            await until(lambda: sum(one.kind == "up" for one in tap.events[before:]) == 2)
+            since = [one for one in tap.events[before:] if one.kind in ("up", "down")]
+            assert [one.kind for one in since] == ["up", "down", "up"]
+            assert since[0].data.startswith(b"POST /newUserConnect ")
+            assert b'"since":"' in since[0].data
+            assert since[2].data.startswith(b"GET /updateMessage?")
+            assert await ann.send("#0") == 2  # the return was announced to nobody
+            await notes.hears(0, 0)
+            await ann.close()
+
+
+async def test_a_poller_tells_what_moments_it_missed(variant: Variant) -> None:
+    notes = Notes()
+    async with serving(variant) as (url, settings):
+        tap = Tap()
+        async with relaying("127.0.0.1", int(url.rpartition(":")[2]), tap) as relay:
+            ann = made(variant, f"http://127.0.0.1:{relay.port}", settings, notes)
+            assert ann.missed == 0
+            await ann.connect("ann")
+            await ann.send("#0")
+            await notes.hears(0, 0)
+            if isinstance(ann, Polling):
+                await until(lambda: len(relay.open) > 0)
+                for connection in relay.open:
+                    connection.server.hold()  # a poll is answered no more
+                await until(lambda: ann.missed >= 3)
+                ann.drop()
+            else:
+                assert ann.missed == 0
+                await ann.close()
+
+
+async def test_what_a_browser_offers_to_compress_may_be_taken_up() -> None:
+    """Our crowds are never compressed; a foreign server may accept what Chromium offers."""
+    notes, variant = Notes(), load("websocket-deflate")
+    async with serving(variant) as (url, settings):
+        tap = Tap()
+        async with relaying("127.0.0.1", int(url.rpartition(":")[2]), tap) as relay:
+            kind = light(variant)
+            assert kind
+            there = f"http://127.0.0.1:{relay.port}"
+            ann = kind(0, there, settings, heads.find("chromium"), notes, phase=0.0)
+            await ann.connect("ann")
+            for index in range(3):
+                await ann.send(f"#{index} " + "가나다 " * 100)
+            await notes.hears(0, 0, 1, 2)
+            for way in ("up", "down"):
+                assert any(one.data[0] == 0xC1 for one in tap.events if one.kind == way)
+            await ann.close()
 
 
 async def test_nobody_there(variant: Variant) -> None:

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
-from websockets.utils import accept_key
+from websockets.utils import accept_key, apply_mask
 
 from labs.bench.light import flood
 from labs.bench.light.client import Base, Known
-from labs.bench.light.frames import Socket
+from labs.bench.light.frames import Socket, text_frame
 from labs.bench.light.http import Answer, read
-from labs.bench.light.pool import Connection, Last, Pool
+from labs.bench.light.pool import Asker, Connection, Last, Pool
 from labs.bench.light.streaming import Stream
 from labs.chat import Message
 from labs.errors import ChatError
@@ -154,7 +154,7 @@ TRANSCRIPTS = {
     "streaming, CR LF": ("streaming", event_stream(b"\r\n")),
     "streaming, CR": ("streaming", event_stream(b"\r")),
     "websocket": ("websocket", websocket_frames()),
-    "websocket, deflated": ("websocket-deflate", websocket_frames(deflate=True)),
+    "websocket, deflated": ("websocket", websocket_frames(deflate=True)),
     "socketio": ("socketio-websocket", socketio_frames()),
 }
 transcripts = pytest.mark.parametrize("which", TRANSCRIPTS)
@@ -284,6 +284,16 @@ def test_errors_in_the_stream_and_in_close_frames_are_the_chats() -> None:
         assert (client.error.code, client.error.message) == ("slow_consumer", "read faster")
 
 
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536])
+def test_text_frames_are_those_of_the_library(length: int) -> None:
+    payload = bytes(place % 251 for place in range(length))
+    frame, theirs = text_frame(payload), Frame(Opcode.TEXT, payload).serialize(mask=True)
+    start = len(frame) - length
+    assert frame[: start - 4] == theirs[: start - 4]
+    assert apply_mask(frame[start:], frame[start - 4 : start]) == payload
+    assert text_frame(payload)[start - 4 : start] != frame[start - 4 : start]  # a mask of its own
+
+
 # Answers
 
 ANSWERS = {
@@ -386,6 +396,35 @@ def test_a_connection_reads_one_answer_after_the_other(places: list[int], which:
             connection.data_received(piece)
     assert [answer.status for answer in heard.answers] == [ANSWERS[name][1] for name in which]
     assert heard.errors == []
+
+
+class Dialling(Pool):
+    """A pool that only notes for what it would open a connection."""
+
+    def __init__(self) -> None:
+        super().__init__(cast(Any, None), keep_alive=True)
+        self.dialled: list[bytes] = []
+
+    def dial(self, request: bytes, asker: Asker, again: bytes = b"") -> None:
+        self.dialled.append(request)
+
+
+@pytest.mark.parametrize("unasked", ["no content", "length"])
+def test_an_answer_that_nobody_asked_for_ends_the_connection(unasked: str) -> None:
+    """It would stand twice among the idle ones, and two requests would go out on it at once."""
+    pool, wire, heard = Dialling(), Wire(), Heard()
+    connection = Connection(pool)
+    connection.last = Last()
+    connection.connection_made(cast(Any, wire))
+    connection.ask(b"0", heard, b"")
+    connection.data_received(ANSWERS["no content"][0])
+    connection.data_received(ANSWERS[unasked][0])
+    assert wire.aborted
+    pool.ask(b"1", heard)
+    pool.ask(b"2", heard)
+    assert wire.written == b"0"
+    assert pool.dialled == [b"1", b"2"]
+    assert (len(heard.answers), heard.errors) == (1, [])
 
 
 def test_after_an_answer_that_closes_no_other_is_asked_for() -> None:

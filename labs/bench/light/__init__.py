@@ -14,7 +14,7 @@
 
 They are asyncio protocols without a task or a queue between the socket and the sink, and send
 the bytes that a header profile says. With the profile `python` those are the bytes of the
-readable clients.
+readable clients, but for one exchange: a long poller that resumes joins again (`Light.resume`).
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ Dialect = Literal["spec", "lesson"]
 class Light(Protocol):
     """A light client; its number is what it is called before the sink.
 
-    `position_offset` is the highest offset of any message seen, `error` what it broke of.
+    `position_offset` is the highest offset of any message seen, `error` what it broke of,
+    `missed` at how many of its moments a poller did not ask; 0 for those that have none.
     """
 
     state: str
     """`closed`, `connecting`, `open` or `reconnecting`."""
     position_offset: int
+    missed: int
     error: Exception | None
 
     def __init__(
@@ -70,7 +72,17 @@ class Light(Protocol):
         """Abort every connection without a word."""
 
     async def resume(self) -> Joined:
-        """Come back to where it was; raises like `connect`, and may be tried again."""
+        """Come back to where it was; raises like `connect`, and may be tried again.
+
+        Over when the server's first answer after the cut proves that the client can hear again:
+
+        polling     the answer to a poll that is made at once; the next are at their phases.
+        longpolling the answer to a join with token and position, after which the poll is
+                    written: the poll itself may be held until something is said.
+        streaming   the head of the response, with status 200.
+        websocket   the ack of the join with token and position.
+        socketio    the same; of a lesson's server, the first message that comes down.
+        """
 
     async def close(self) -> None:
         """Leave, and free everything."""

@@ -84,6 +84,7 @@ class Base:
     ) -> None:
         self.state = "closed"
         self.position_offset = 0
+        self.missed = 0
         self.error: Exception | None = None
         self.number = number
         self.sink = sink
@@ -110,7 +111,12 @@ class Base:
         """Come back to where it was; raises like `connect`, and may be tried again."""
         assert self._joined, "connect() comes first"
         self.drop()
-        return await self._within(self._return())
+        try:
+            return await self._within(self._return())
+        except BaseException:
+            if self.state != "closed":
+                self.drop()  # an answer that comes after all is for nobody
+            raise
 
     def drop(self) -> None:
         """Abort every connection without a word."""

@@ -88,7 +88,7 @@ class Commands(Base):
         # The client holds the cursor: it need only ask again, unless it has been forgotten.
         assert self._joined
         try:
-            await self._follow()
+            await self._follow_again()
         except ChatError as error:
             if error.code != "unknown_session":
                 raise
@@ -98,6 +98,10 @@ class Commands(Base):
     async def _follow(self) -> None:
         """Ask for messages, from the position on."""
         raise NotImplementedError
+
+    async def _follow_again(self) -> None:
+        """The same after a cut; over when the server has answered, and raises what it said."""
+        await self._follow()
 
     async def _leave(self) -> None:
         assert self._joined
@@ -146,22 +150,16 @@ def closing(head: bytes) -> bytes:
 
 
 class Asking(Commands):
-    """A poller: one request after another, each answered whole.
-
-    `polls` counts those that were answered, `missed` the moments at which the last one was
-    still open.
-    """
+    """A poller: one request after another, each answered whole; `polls` counts the answers."""
 
     hold_s = 0.0
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.polls = self.missed = 0
+        self.polls = 0
         self._asked_s = 0.0
         self._before, self._after, self._asked_epoch = b"", b"", ""
         self._asking = False
-        self._returning = False
-        self._rejoining: asyncio.Task[Joined] | None = None
 
     def answered(self, answer: Answer, at_ns: int) -> None:
         """A poll has its answer."""
@@ -175,32 +173,15 @@ class Asking(Commands):
         except (ChatError, *BROKEN) as error:
             self.failed(error)
         else:
-            self._returning = False
             self._again()
 
     def failed(self, error: Exception) -> None:
         """A poll has none."""
         self._asking = False
-        forgotten = isinstance(error, ChatError) and error.code == "unknown_session"
-        if self._returning and forgotten:
-            self._returning = False
-            self._rejoining = asyncio.get_running_loop().create_task(self._enter(self._rejoin()))
-            self._rejoining.add_done_callback(self._rejoined)
-        else:
-            self.ended(error)
+        self.ended(error)
 
     def _again(self) -> None:
         """A poll was answered."""
-
-    async def _return(self) -> Joined:
-        assert self._joined
-        self._returning = True
-        await self._follow()
-        return self._joined
-
-    def _rejoined(self, joining: asyncio.Task[Joined]) -> None:
-        if not joining.cancelled() and (error := joining.exception()):
-            self.ended(error if isinstance(error, ChatError) else ConnectionError(str(error)))
 
     def _ask(self) -> None:
         self._asking, self._asked_s = True, monotonic()
@@ -221,5 +202,3 @@ class Asking(Commands):
 
     def _quit(self) -> None:
         self._asking = False
-        if self._rejoining:
-            self._rejoining.cancel()

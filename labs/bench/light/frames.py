@@ -23,13 +23,16 @@ from labs.bench.light.commands import refusal
 from labs.bench.light.http import read, split, status_of
 from labs.errors import ChatError, from_close
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # built without its C part
+    from websockets.utils import apply_mask
+
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 RSV1, RSV2_3 = 0x40, 0x30
 
-OFFER = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
-"""What both the readable client and a browser say to have their frames compressed."""
-
 _EXTENSIONS = re.compile(rb"\r\nsec-websocket-extensions:[ \t]*([^\r\n]*)", re.IGNORECASE)
+# Browsers offer it in every opening handshake (RFC 7692), and a foreign server may accept.
 _DEFLATE = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 5})  # as by default
 
 
@@ -55,12 +58,16 @@ def new_key() -> str:
     return base64.b64encode(os.urandom(16)).decode()
 
 
-def offering(head: bytes) -> bytes:
-    """An upgrade request that offers to compress (RFC 7692), where `websockets` says so."""
-    if b"\r\nSec-WebSocket-Extensions:" in head:
-        return head
-    before, agent, after = head.partition(b"User-Agent:")
-    return before + OFFER + agent + after
+def text_frame(payload: bytes) -> bytes:
+    """A text message in one masked frame (section 5.2), as `websockets` has it."""
+    mask, length = os.urandom(4), len(payload)
+    if length < 126:
+        head = b"\x81%c" % (0x80 | length)
+    elif length < 65_536:
+        head = b"\x81\xfe" + length.to_bytes(2, "big")
+    else:
+        head = b"\x81\xff" + length.to_bytes(8, "big")
+    return head + mask + apply_mask(payload, mask)
 
 
 class Socket(asyncio.Protocol):
@@ -106,9 +113,11 @@ class Socket(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         """Send a text message."""
-        frame = Frame(Opcode.TEXT, payload)
-        extensions = [self._deflate] if self._deflate else None
-        self._write(frame.serialize(mask=True, extensions=extensions))
+        if self._deflate:
+            frame = Frame(Opcode.TEXT, payload)
+            self._write(frame.serialize(mask=True, extensions=[self._deflate]))
+        else:
+            self._write(text_frame(payload))
 
     def ping(self) -> None:
         """Send a ping, with four bytes in it."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from labs.bench.light.commands import Asking
+from labs.chat import Joined
 
 LEAST_S = 0.001  # of a wait: shorter ones an event loop may take for none, and spin
 
@@ -62,8 +63,11 @@ class Moments:
 class Polling(Asking):
     """Asks at `phase` of every interval of the monotonic clock, so that it never drifts.
 
-    A poll that is open at the next moment is not overlapped: that moment is `missed`.
+    A poll that is open at the next moment is not overlapped: that moment is `missed`, and so
+    are those for which this process came too late. Only who comes back asks at once.
     """
+
+    _first: asyncio.Future[None] | None = None
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -74,6 +78,24 @@ class Polling(Asking):
         self._round = math.floor(monotonic() / self.settings.interval_s - self._phase) + 1
         self._next_s = (self._round + self._phase) * self.settings.interval_s
         Moments.here().add(self._next_s, self)
+
+    async def _follow_again(self) -> None:
+        self._first = self.step()
+        self._ask()
+        await self._first
+        await self._follow()
+
+    def failed(self, error: Exception) -> None:
+        """A poll has no answer."""
+        if self._first and not self._first.done():
+            self._asking = False
+            self._first.set_exception(error)
+        else:
+            super().failed(error)
+
+    def _again(self) -> None:
+        if self._first and not self._first.done():
+            self._first.set_result(None)
 
     def tick(self, moment_s: float, now_s: float) -> float | None:
         """A moment has come: ask; answers the next one, None when there is none."""
@@ -108,6 +130,10 @@ class LongPolling(Asking):
         self.hold_s = self._joined.quiet_s
         await self.pool.ready()
         self._ask()
+
+    async def _return(self) -> Joined:
+        # A poll that is held proves nothing until something is said; a join is answered at once.
+        return await self._enter(self._rejoin())
 
     def _again(self) -> None:
         self._ask()

@@ -65,11 +65,14 @@ class Connection(asyncio.Protocol):
         """Part of an answer, or all of it."""
         at_ns = monotonic_ns()
         last, asker = self.last, self.asker
+        if asker is None:
+            # Its answer might be taken for that to the next request.
+            self._end(ConnectionError("the server answers what nobody asked"))
+            return
         if data == last.data and not self._tail:
             self.asker = None
             self._pool.release(self, last.answer.reusable, at_ns)
-            if asker:
-                asker.answered(last.answer, at_ns)
+            asker.answered(last.answer, at_ns)
             return
         whole, data = not self._tail, self._tail + data
         try:
@@ -84,8 +87,7 @@ class Connection(asyncio.Protocol):
             last.data, last.answer = data, answer
         self._tail, self.asker = b"", None
         self._pool.release(self, answer.reusable and not answer.rest, at_ns)
-        if asker:
-            asker.answered(answer, at_ns)
+        asker.answered(answer, at_ns)
 
     def connection_lost(self, error: Exception | None) -> None:
         """It has ended, as an answer without a length may."""

@@ -11,7 +11,7 @@ import msgspec
 
 from labs.bench.light.client import Base, Known
 from labs.bench.light.commands import offset
-from labs.bench.light.frames import Socket, new_key, offering
+from labs.bench.light.frames import Socket, new_key
 from labs.bench.light.pool import Pool
 from labs.chat import Join, Joined, Talk
 from labs.chat.messages import encode, encode_command
@@ -71,8 +71,7 @@ class WebSocket(Base):
         self._upgrading = self.step()
         address = self._address
         target = f"{address.path}/"
-        head = self._heads.request("upgrade", "GET", target, address.netloc, key=key)
-        transport.write(offering(head) if self.settings.compress else head)
+        transport.write(self._heads.request("upgrade", "GET", target, address.netloc, key=key))
         await self._upgrading
         self._acks[0] = answer = self.step()
         self._socket.send(encode({"event": "newUserConnect", "data": join, "id": 0}))
