@@ -228,7 +228,7 @@ def test_a_storm_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     assert back.get_total_count() == 10, "all but the probes"
     assert back.get_min_value() > 0
     assert tapped.windows["steady"].connections >= 10
-    rejoins = name in ("websocket", "socketio")  # the others' token is in every request
+    rejoins = name not in ("polling", "streaming")  # whose token is in every request
     assert (tapped.windows["steady"].of(phase="join") > 0) == rejoins
 
 
