@@ -173,7 +173,7 @@ class Crowd:
 
     @property
     def missed_polls(self) -> int:
-        """How often a light poller skipped a moment: its last poll was open, or it came too late."""
+        """How often a light poller skipped a moment: its last poll was open, or it was late."""
         return sum(client.missed for client in self._lights.values())
 
     async def _join(self, number: int) -> None:
