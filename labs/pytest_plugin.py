@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from labs.errors import UsageError
+
 if TYPE_CHECKING:  # a run of pytest that measures nothing need not wait for these
     from labs.bench.results import Result, Run
     from labs.bench.workload import Workload
@@ -31,12 +33,17 @@ class Collected:
         self.workloads: dict[str, Workload] = {}
         self.methods: dict[str, tuple[str, str]] = {}
         self.runs: list[Run] = []
+        self.seed = 0
 
-    def keep(self, workload: Workload, *runs: Run, method: tuple[str, str]) -> None:
+    def keep(self, workload: Workload, *runs: Run, method: tuple[str, str], seed: int) -> None:
         """Remember the runs of a variant under a workload.
 
-        `method` says how they were measured, in English and in Korean, for the report.
+        `method` says how they were measured, in English and in Korean, and `seed` what chance
+        was drawn from, for the report. Raises `UsageError` if other runs had another seed.
         """
+        if self.runs and seed != self.seed:
+            raise UsageError(f"seed is {seed}, and was {self.seed} before; a report has one")
+        self.seed = seed
         self.workloads[workload.name] = workload
         self.methods[workload.name] = method
         self.runs.extend(runs)
@@ -50,7 +57,7 @@ class Collected:
             made_at=results.now(),
             elapsed_s=monotonic() - self.begun_s,
             ended="",
-            seed=0,
+            seed=self.seed,
             variants=list(dict.fromkeys(run.variant for run in self.runs)),
             workloads=list(self.workloads.values()),
             machine=results.this_machine(),
@@ -82,7 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def labs_keep(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """`labs_keep(workload, *runs, method=(english, korean))`: for the table and the report.
+    """`labs_keep(workload, *runs, method=(english, korean), seed=seed)`: for table and report.
 
     The runs are `labs.bench.results.Run`s.
     """

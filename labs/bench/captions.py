@@ -12,7 +12,7 @@ from labs.bench.cells import count
 from labs.bench.conditions import carried, load_model, load_model_ko, settings
 from labs.bench.results import Result
 from labs.bench.stats import moments
-from labs.bench.summary import CROWD_LEAST, Summary, summaries
+from labs.bench.summary import CROWD_LEAST, Summary, scheduled, summaries
 from labs.bench.sureness import Lines, intervals, stopping
 from labs.bench.workload import Workload
 
@@ -119,15 +119,18 @@ def _latency(workload: Workload, shown: Sequence[Summary]) -> Lines:
     if not counts:
         return
     runs, deliveries = max(column.latency_runs for column in shown), f"{min(counts):,}"
+    since, since_ko = "scheduled moment of sending", "보내기로 예정된"
+    if not scheduled(workload, shown):
+        since, since_ko = "moment the sending began", "보내기 시작한"
     warm, warm_ko = "", ""
     if workload.warmup_s:
         warm = f", after a warm-up of {workload.warmup_s:g} s"
         warm_ko = f", 워밍업 {workload.warmup_s:g}초"
     yield (
-        "Latency: from the scheduled moment of sending to the receiver's reading, on the monotonic "
-        f"clock of one host, no relay that counts; {count(runs, 'run')}, {deliveries} deliveries a "
-        f"variant{warm}. The receivers' own time is in it.",
-        "지연: 보내기로 예정된 순간부터 받는 쪽이 읽은 순간까지, 한 컴퓨터의 단조 시계로, 세는 "
+        f"Latency: from the {since} to the receiver's reading, on the monotonic clock of one host, "
+        f"no relay that counts; {count(runs, 'run')}, {deliveries} deliveries a variant{warm}. "
+        "The receivers' own time is in it.",
+        f"지연: {since_ko} 순간부터 받는 쪽이 읽은 순간까지, 한 컴퓨터의 단조 시계로, 세는 "
         f"중계기 없이. 실행 {runs}회, 방식마다 전달 {deliveries}건{warm_ko}. 받는 클라이언트가 "
         "쓰는 시간도 들어 있다.",
     )
@@ -143,7 +146,7 @@ def _latency(workload: Workload, shown: Sequence[Summary]) -> Lines:
 
 def _loop(workload: Workload, shown: Sequence[Summary]) -> Lines:
     if workload.loop == "closed":
-        yield from _closed(any(column.uncorrected for column in shown))
+        yield from _closed(scheduled(workload, shown))
     else:
         yield (
             "Uncorrected: from the moment the sending began.",
@@ -156,9 +159,9 @@ def _loop(workload: Workload, shown: Sequence[Summary]) -> Lines:
         )
 
 
-def _closed(both: bool) -> Lines:
-    """What a closed loop hides, and whether the table has it too."""
-    if not both:
+def _closed(scheduled: bool) -> Lines:
+    """What a closed loop leaves out; against a schedule the table shows how much."""
+    if not scheduled:
         yield (
             "The loop is closed: whoever waits for a slow answer sends nothing meanwhile, so slow "
             "moments are measured too seldom (coordinated omission) and the tail is too good.",
@@ -167,15 +170,16 @@ def _closed(both: bool) -> Lines:
         )
         return
     yield (
-        "The loop is closed: whoever waits for a slow answer begins the next message late. What a "
-        "closed-loop tool reports is the uncorrected latency, from the moment the sending began, "
-        "which leaves that waiting out. The difference between it and the latency from the "
-        "scheduled moment is coordinated omission. Unsent messages, whose turn had not come when "
-        "the window ended, have no latency: where there are any, both are too good.",
-        "닫힌 루프: 느린 응답을 기다리면 다음 메시지를 늦게 보낸다. 닫힌 루프 도구가 내는 값은 "
-        "보내기 시작한 순간부터 잰 보정 전 지연이라, 그 기다림이 빠진다. 예정된 순간부터 잰 "
-        "지연과의 차이가 coordinated omission이다. 구간이 끝날 때까지 차례가 오지 않은 메시지는 "
-        "지연이 없으므로, 그런 메시지가 있으면 두 값 모두 실제보다 좋게 나온다.",
+        "The loop is closed: every message has its moment in the schedule, but whoever waits for a "
+        "slow answer begins the next one late. What a closed-loop tool reports is the uncorrected "
+        "latency, from the moment the sending began, which leaves that waiting out. The difference "
+        "between it and the latency from the scheduled moment is coordinated omission. Unsent "
+        "messages, whose turn had not come when the window ended, have no latency: where there are "
+        "any, both are too good.",
+        "닫힌 루프: 메시지마다 예정된 순간이 있지만, 느린 응답을 기다리면 늦게 보낸다. 닫힌 루프 "
+        "도구가 내는 값은 보내기 시작한 순간부터 잰 보정 전 지연이라, 그 기다림이 빠진다. 예정된 "
+        "순간부터 잰 지연과의 차이가 coordinated omission이다. 구간이 끝날 때까지 차례가 오지 않은 "
+        "메시지는 지연이 없으므로, 그런 메시지가 있으면 두 값 모두 실제보다 좋게 나온다.",
     )
 
 

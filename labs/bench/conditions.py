@@ -70,9 +70,8 @@ def load_model(workload: Workload) -> str:
     crowd = "1 client" if workload.clients == 1 else f"{workload.clients} clients"
     rooms = "one room" if workload.rooms == 1 else f"{workload.rooms} rooms"
     return (
-        f"closed loop: {crowd} in {rooms}, {workload.talkers} sending {workload.messages} messages "
-        f"at most, each at its scheduled moment or, if that is later, {workload.think_s:g} s after "
-        "the answer to its sender's last"
+        f"closed loop: {crowd} in {rooms}, {workload.talkers} sending, each after the answer to "
+        f"its last message and {workload.think_s:g} s more, {workload.messages} messages at most"
     )
 
 
@@ -85,10 +84,7 @@ def load_model_ko(workload: Workload) -> str:
         "burst": f"한순간에 {workload.burst_messages}개씩, 평균 초당 {workload.rate_per_s:g}개",
     }[workload.arrivals]
     if workload.loop == "closed":
-        how = (
-            f"예정된 순간에, 늦어지면 앞의 답을 받고 {workload.think_s:g}초 뒤에 말함, 많아야 "
-            f"{workload.messages}개"
-        )
+        how = f"답을 받고 {workload.think_s:g}초 뒤에 다음 말, 많아야 {workload.messages}개"
     cut = "" if workload.cut_at_s is None else f", {workload.cut_at_s:g}초에 모두 끊음"
     return (
         f"{LOOPS_KO[workload.loop]}, 클라이언트 {workload.clients}, 방 {workload.rooms}, "

@@ -159,7 +159,7 @@ async def wake(share_s: float) -> list[int]:
     return late_ns
 
 
-async def _say_nothing(_: Tick) -> None:
+async def _say_nothing(_index: int, _tick: Tick) -> None:
     """A clockwork that sends nothing is asked only for the time."""
 
 

@@ -171,6 +171,11 @@ def summary(result: Result, workload: Workload, variant: str) -> Summary | None:
     )
 
 
+def scheduled(workload: Workload, shown: Sequence[Summary]) -> bool:
+    """Whether messages had moments of their own, or only followed the answers to others."""
+    return workload.loop == "open" or any(column.uncorrected for column in shown)
+
+
 def delivered(run: Run) -> int:
     """How many messages reached a client in a run."""
     return sum(run.outcome.fates.values()) - run.outcome.fates.get("lost", 0)

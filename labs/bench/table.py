@@ -29,7 +29,7 @@ from labs.bench.figures import (
     floor,
 )
 from labs.bench.results import Result
-from labs.bench.summary import Summary, summaries
+from labs.bench.summary import Summary, scheduled, summaries
 from labs.bench.workload import Workload
 from labs.variants import FIVE
 
@@ -72,7 +72,7 @@ def _timed(workload: Workload, shown: Sequence[Summary], floor: list[Figure]) ->
     """The latencies; those of a closed loop by the moment they are counted from."""
     probes = PROBES if 0 < workload.probes < workload.clients else []
     back = BACK if workload.cut_at_s is not None else []
-    if workload.loop == "open" or not any(column.uncorrected for column in shown):
+    if workload.loop == "open" or not scheduled(workload, shown):
         return [Group("", "", [*LATENCY, *floor, *UNCORRECTED, *probes, *back])]
     return [
         Group("from the schedule", "예정된 순간부터", [*LATENCY, *probes]),

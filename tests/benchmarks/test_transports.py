@@ -13,19 +13,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-import psutil
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from labs.bench.record import FATES, Outcome, histogram, packed
+from labs.bench.record import FATES, WRONG, Outcome, histogram, packed, unpacked
 from labs.bench.results import Kind, Run, ServerUse, now
+from labs.bench.run import Meter
 from labs.bench.workload import Workload
 from labs.settings import Settings
 from labs.variants import VARIANTS, load
@@ -37,7 +38,7 @@ T = TypeVar("T")
 # Short, so that many polls fit; the answer comes half of it later on average.
 SETTINGS: dict[str, Any] = {"interval_s": 0.05, "rate_per_s": 1_000.0, "rate_burst": 1_000}
 ROUNDS = 30
-TAPPED = 10  # messages of the pass that counts bytes
+SEED = 1  # of the pauses
 THINK_S = 0.05  # before each message, at most: no poll must be in step
 TEXT = "안녕하세요, this is message {}"
 
@@ -61,12 +62,20 @@ METHOD = (
     "The server runs in a process of its own; one client, in the process of the tests, says "
     f"something and waits until it hears itself: {ROUNDS} times after two that are not counted, "
     "on one connection, each after a random pause. That is a closed loop, timed by the monotonic "
-    "clock around each round trip. The bytes are those of a talk of "
-    f"{TAPPED} messages, counted by a relay of its own, pauses included.",
+    "clock around each round trip, without a schedule. The bytes are those of another such talk "
+    "of as many messages, counted by a relay of its own, pauses included. Of each window also the "
+    "CPU of the server, of the client's process and of all other programs is measured.",
     "서버는 다른 프로세스에 있고, 테스트 프로세스의 클라이언트 하나가 말하고 자기 말을 들을 때까지 "
-    f"기다린다. 한 연결에서 {ROUNDS}번, 매번 무작위로 쉰 뒤에. 바이트는 중계기를 거쳐 메시지 "
-    f"{TAPPED}개를 따로 잰 것.",
+    f"기다린다. 한 연결에서 {ROUNDS}번, 매번 무작위로 쉰 뒤에. 바이트는 중계기를 거쳐 같은 수의 "
+    "메시지를 따로 잰 것. 서버, 클라이언트 프로세스, 다른 프로그램의 CPU도 잰다.",
 )
+
+
+class Trip(NamedTuple):
+    """A message's way to the server and back, and its fate."""
+
+    taken_ns: int
+    fate: str
 
 
 class Person:
@@ -77,9 +86,9 @@ class Person:
         self._client = variant.client(url, variant.settings(Settings(**SETTINGS)))
         self._messages = self._client.messages()
         self._answer: asyncio.Task[int] | None = None
-        self._random = random.Random(1)
-        self.taken_ns: list[int] = []
-        self.sent = self.lost = self.duplicated = 0
+        self._random = random.Random(SEED)
+        self.trips: list[Trip] = []
+        self.sent = 0
 
     async def come_in(self) -> None:
         """Join, and see it."""
@@ -95,12 +104,12 @@ class Person:
     async def round_trip(self) -> None:
         """Say something, and hear it."""
         self.sent += 1
-        begun_ns = time.monotonic_ns()
+        states, begun_ns = {self._client.state}, time.monotonic_ns()
         self._answer = asyncio.create_task(self._client.send(TEXT.format(self.sent)))
         heard = int((await anext(self._messages)).text.rpartition(" ")[2])
-        self.taken_ns.append(time.monotonic_ns() - begun_ns)
-        self.lost += max(0, heard - self.sent)
-        self.duplicated += max(0, self.sent - heard)
+        taken_ns = time.monotonic_ns() - begun_ns
+        states.add(self._client.state)
+        self.trips.append(Trip(taken_ns, self._fate(heard, taken_ns, states)))
 
     async def leave(self) -> None:
         """Go, once the last answer has come."""
@@ -108,27 +117,36 @@ class Person:
             await self._answer
         await self._client.close()
 
-    def outcome(self, taken_ns: list[int]) -> Outcome:
-        """What became of the messages whose round trips these are."""
-        taken = packed(histogram(taken_ns))
-        wrong = {"lost": self.lost, "duplicate": self.duplicated}
-        good = len(taken_ns) - sum(wrong.values())
+    def _fate(self, heard: int, taken_ns: int, states: set[str]) -> str:
+        if heard != self.sent:
+            return "lost" if heard > self.sent else "duplicate"
+        if states != {"open"}:
+            return "recovered"
+        return "late" if taken_ns > WORKLOAD.late_s * 1e9 else "delivered"
+
+    def outcome(self, used: Used) -> Outcome:
+        """What became of the last messages, so many as the workload has."""
+        trips = self.trips[-ROUNDS:]
+        counts = Counter(trip.fate for trip in trips)
+        wrong = Counter(trip.fate for trip in self.trips if trip.fate in WRONG)
+        taken = packed(histogram([trip.taken_ns for trip in trips]))
+        first = self.sent - len(trips) + 1
         return Outcome(
-            fates={**dict.fromkeys(FATES, 0), **wrong, "delivered": good},
-            wrong=[f"{count} messages: {fate}" for fate, count in wrong.items() if count],
+            fates={fate: counts[fate] for fate in FATES},
+            wrong=[f"{count} messages: {fate}" for fate, count in wrong.items()],
             text_bytes=sum(
-                len(TEXT.format(number).encode())
-                for number in range(self.sent - len(taken_ns) + 1, self.sent + 1)
+                len(TEXT.format(number).encode()) for number in range(first, self.sent + 1)
             ),
             corrected=taken,
-            uncorrected=taken,
+            uncorrected=packed(histogram()),  # each follows an answer: nothing to be late against
             probes=taken,
             back=packed(histogram()),
             timeline=[],
             missed_ticks=0,
-            unsent=ROUNDS - len(taken_ns),
+            missed_polls=0,
+            unsent=ROUNDS - len(trips),
             lag_most_ms=0.0,
-            generator_cpu=0.0,
+            generator_cpu=used.own_cpu,
         )
 
 
@@ -159,35 +177,38 @@ def loop() -> Iterator[Loop]:
         yield Loop(runner)
 
 
-@dataclass
-class Meter:
-    """What a server uses between two moments."""
+@dataclass(frozen=True)
+class Used:
+    """Of a stretch of time: the server's use, and the cores this process and the others took."""
 
-    loop: Loop
-    server: Child
+    server: ServerUse
+    own_cpu: float
+    others_cpu: float
+    window_s: float
 
-    def __post_init__(self) -> None:
-        self._empty_bytes = self._memory()
+
+class Watch:
+    """Measures what is used between two moments; `tap` is the relay, if there is one."""
+
+    def __init__(self, loop: Loop, server: Child, tap: Child | None = None) -> None:
+        self._loop, self._meter = loop, Meter(server, [tap] if tap else [])
 
     def begin(self) -> None:
         """From now on."""
-        self._begun = self.loop.do(self.server.ask({"use": True}))
+        self._loop.do(self._meter.begin())
+        self._begun_s = time.process_time()
 
-    def end(self) -> tuple[ServerUse, float]:
-        """Until now: the use, and for how many seconds."""
-        ended = self.loop.do(self.server.ask({"use": True}))
-        window_s = ended["at_s"] - self._begun["at_s"]
-        cpu = (ended["cpu_s"] - self._begun["cpu_s"]) / window_s
-        return ServerUse(cpu, self._empty_bytes, self._memory()), window_s
-
-    def _memory(self) -> int:
-        used: int = psutil.Process(self.server.pid).memory_info().rss
-        return used
+    def end(self) -> Used:
+        """Until now."""
+        own_s = time.process_time() - self._begun_s
+        server, others_cpu, window_s = self._loop.do(self._meter.end())
+        assert server
+        # To the meter this process, where the client lives, is one of the others.
+        own_cpu = own_s / window_s
+        return Used(server, own_cpu, max(0.0, others_cpu - own_cpu), window_s)
 
 
-def run(
-    kind: Kind, name: str, window_s: float, outcome: Outcome, server: ServerUse, **more: Any
-) -> Run:
+def run(kind: Kind, name: str, person: Person, used: Used, server: Child, **more: Any) -> Run:
     """One run, of what was measured."""
     return Run(
         workload=WORKLOAD.name,
@@ -195,47 +216,37 @@ def run(
         kind=kind,
         number=1,
         started_at=now(),
-        window_s=window_s,
-        steady_s=window_s,
-        outcome=outcome,
-        server=server,
-        others_cpu=0.0,
-        log=[],
+        window_s=used.window_s,
+        steady_s=used.window_s,
+        outcome=person.outcome(used),
+        server=used.server,
+        others_cpu=used.others_cpu,
+        log=list(server.log),
         **more,
     )
 
 
-async def talk(name: str, url: str) -> tuple[Person, list[list[Any]]]:
-    """One person alone, some messages long; answers when its joining and its talk ended."""
-    person = Person(name, url)
-    await person.come_in()
-    await person.think()
-    ends: list[list[Any]] = [["join", time.monotonic()]]
-    for _ in range(TAPPED):
-        await person.round_trip()
-        await person.think()
-    ends += [["steady", time.monotonic()], ["leave", None]]
-    await person.leave()
-    return person, ends
-
-
-def tapped(loop: Loop, name: str, url: str, server: ServerUse) -> Run:
+def tapped(loop: Loop, name: str, url: str, server: Child) -> Run:
     """The bytes of such a talk, think times included, through a tap."""
     there = urlsplit(url)
     with loop.child("labs.wire.tap", str(there.hostname), str(there.port)) as tap:
         port = loop.do(tap.hear(30))["port"]
-        own = there._replace(netloc=f"{there.hostname}:{port}").geturl()
-        person, ends = loop.do(talk(name, own))
+        person = Person(name, there._replace(netloc=f"{there.hostname}:{port}").geturl())
+        watch = Watch(loop, server, tap)
+        loop.do(person.come_in())
+        loop.do(person.think())
+        ends: list[list[Any]] = [["join", time.monotonic()]]
+        watch.begin()
+        for _ in range(ROUNDS):
+            loop.do(person.round_trip())
+            loop.do(person.think())
+        ends += [["steady", time.monotonic()], ["leave", None]]
+        used = watch.end()
+        loop.do(person.leave())
         answer = loop.do(tap.ask({"account": ends}))
-    return run(
-        "bytes",
-        name,
-        ends[1][1] - ends[0][1],
-        person.outcome(person.taken_ns),
-        server,
-        windows=msgspec.convert(answer["windows"], dict[str, Traffic]),
-        segments=msgspec.convert(answer["segments"], Segments | None),
-    )
+    windows = msgspec.convert(answer["windows"], dict[str, Traffic])
+    segments = msgspec.convert(answer["segments"], Segments | None)
+    return run("bytes", name, person, used, server, windows=windows, segments=segments)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -244,25 +255,26 @@ def test_round_trip(
 ) -> None:
     with loop.child("labs.bench.host", name) as server:
         url = loop.do(server.ask(SETTINGS, 30))["url"]
-        meter = Meter(loop, server)
-        person = Person(name, url)
+        watch, person = Watch(loop, server), Person(name, url)
         loop.do(person.come_in())
-        meter.begin()
+        watch.begin()
         benchmark.pedantic(  # type: ignore[no-untyped-call]
             lambda: loop.do(person.round_trip()),
             setup=lambda: loop.do(person.think()),
             rounds=ROUNDS,
             warmup_rounds=2,
         )
-        used, window_s = meter.end()
+        used = watch.end()
         loop.do(person.leave())
-        counted = tapped(loop, name, url, used)
-    timed = run("latency", name, window_s, person.outcome(person.taken_ns[-ROUNDS:]), used)
-    labs_keep(WORKLOAD, counted, timed, method=METHOD)
+        timed = run("latency", name, person, used, server)
+        counted = tapped(loop, name, url, server)
+    labs_keep(WORKLOAD, counted, timed, method=METHOD, seed=SEED)
     benchmark.extra_info.update(figures(person, counted, timed))
     assert person.sent == (1 if benchmark.disabled else ROUNDS + 2)
-    assert timed.valid
-    assert counted.valid
+    for one in (timed, counted):
+        assert one.valid
+        assert 0 < one.outcome.generator_cpu < 2
+        assert one.others_cpu >= 0
     check(name, counted)
 
 
@@ -278,21 +290,21 @@ def check(name: str, counted: Run) -> None:
 
 def figures(person: Person, counted: Run, timed: Run) -> dict[str, Any]:
     """What stands beside pytest-benchmark's own statistics."""
-    taken = histogram(person.taken_ns[-ROUNDS:])
+    taken = unpacked(timed.outcome.corrected)
     steady = counted.windows["steady"]
     return {
         **{f"p{q}_ms": taken.get_value_at_percentile(q) / 1_000 for q in (50, 95, 99)},
         "max_ms": taken.get_max_value() / 1_000,
-        "bytes_up_per_message": steady.up / TAPPED,
-        "bytes_down_per_message": steady.down / TAPPED,
+        "bytes_up_per_message": steady.up / ROUNDS,
+        "bytes_down_per_message": steady.down / ROUNDS,
         "bytes_by_layer_per_message": {
-            f"{way}/{layer}": size / TAPPED
+            f"{way}/{layer}": size / ROUNDS
             for way, layer in sorted({tuple(key.split("/")[:2]) for key in steady.cells})
             if (size := steady.of(way, layer))
         },
-        "requests_per_message": steady.requests / TAPPED,
+        "requests_per_message": steady.requests / ROUNDS,
         "sent": person.sent,
-        "lost": person.lost + timed.outcome.fates["lost"],
-        "duplicated": person.duplicated,
+        "lost": timed.outcome.fates["lost"],
+        "duplicated": timed.outcome.fates["duplicate"],
         **SETTINGS,
     }

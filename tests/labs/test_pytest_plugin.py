@@ -16,7 +16,7 @@ from tests.labs.made import run, timed
 def test_one(labs_keep, name):
     ms = 1 if name == "socketio" else 2
     runs = [run("bytes", variant=name), *timed(ms, ms, ms, variant=name)]
-    labs_keep(WORKLOADS["paced"], *runs, method=("By hand.", "손으로."))
+    labs_keep(WORKLOADS["paced"], *runs, method=("By hand.", "손으로."), seed={seed})
 """
 FIVE = ["polling", "longpolling", "streaming", "websocket", "socketio"]
 
@@ -30,7 +30,7 @@ def inner(pytester: pytest.Pytester, request: pytest.FixtureRequest) -> pytest.P
 
 
 def run(inner: pytest.Pytester, *arguments: str, names: list[str] | None = None) -> list[str]:
-    inner.makepyfile(BENCHMARK.format(names=names or FIVE))
+    inner.makepyfile(BENCHMARK.format(names=names or FIVE, seed=7))
     done = inner.runpytest_subprocess(*PLUGIN, *arguments, timeout=100)
     assert done.ret == 0, done.stderr.str()
     return list(done.outlines)
@@ -44,6 +44,14 @@ def test_the_table_of_the_five_is_printed_and_the_report_written(inner: pytest.P
     page = inner.path / "report.html"
     assert f"report: {page}" in lines
     assert page.read_text("utf-8").count("<p>By hand.</p>") == 1
+    assert "<dt>Seed</dt><dd>7</dd>" in page.read_text("utf-8")
+
+
+def test_benchmarks_of_different_seeds_have_no_common_report(inner: pytest.Pytester) -> None:
+    inner.makepyfile(BENCHMARK.format(names=FIVE[:2], seed="len(name)"))
+    done = inner.runpytest_subprocess(*PLUGIN, timeout=100)
+    done.assert_outcomes(passed=1, failed=1)
+    assert "seed is 11, and was 7 before; a report has one" in done.stdout.str()
 
 
 def test_more_than_five_stand_in_tables_of_their_own(inner: pytest.Pytester) -> None:

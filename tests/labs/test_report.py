@@ -285,14 +285,16 @@ def test_a_closed_loop_without_a_schedule_says_that_its_tail_is_too_good() -> No
     assert "uncorrected p50, ms" not in cells(bare, CLOSED)
     said = [english for english, _ in caption(bare, CLOSED)]
     assert [line for line in said if line.endswith("and the tail is too good.")]
+    assert [line for line in said if line.startswith("Latency: from the moment the sending began")]
     assert not [line for line in said if "uncorrected" in line]
 
 
 def test_a_page_without_warnings_claims_no_schedule_for_a_closed_loop() -> None:
     open_loop = result(run("bytes"), *timed(2, 2, 2))
     assert "the generator kept its schedule" in page(open_loop)
-    closed_loop = closed()
-    assert "the generator kept its schedule" not in page(closed_loop)
+    closed_loop = page(closed(missed_ticks=987))
+    assert "the generator kept its schedule" not in closed_loop
+    assert "987" not in closed_loop, "who waits for an answer has missed no tick"
 
 
 # The terminal

@@ -130,10 +130,14 @@ asyncio.run(main())
 
 async def test_they_go_when_something_fails_in_front_of_it() -> None:
     made: set[str] = set()
-    with pytest.raises(LabError, match="by the way"):
+
+    async def fail_inside() -> None:
         async with bridge(NEAR) as span:
-            made = names(span)
+            made.update(names(span))
             raise LabError("by the way")
+
+    with pytest.raises(LabError, match="by the way"):
+        await fail_inside()
     assert len(made) == 2
     assert not made & namespaces()
 
