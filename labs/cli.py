@@ -17,6 +17,7 @@ import typer
 
 from labs.bench import cli as bench_cli
 from labs.errors import LabError, UsageError
+from labs.experiments import cli as experiments_cli
 from labs.settings import Settings
 from labs.variants import FIVE, VARIANTS, load
 from labs.wire import cli as wire_cli
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 
 bench_cli.add_to(app)
+experiments_cli.add_to(app)
 app.add_typer(wire_cli.app, name="wire")
 
 Name = Annotated[str, typer.Argument(help="A name of `labs list`.", metavar="NAME")]
@@ -54,8 +56,18 @@ def seconds(option: str, meaning: str) -> typer.models.OptionInfo:
 
 
 @app.command("list")
-def list_() -> None:
-    """Show every name that can be run."""
+def list_(
+    what: Annotated[str, typer.Argument(help="`variants` or `experiments`.")] = "variants",
+) -> None:
+    """Show every name that can be run, or every claim that can be tried."""
+    if what == "experiments":
+        from labs.experiments import titles
+
+        for name, title in titles():
+            typer.echo(f"{name:<24}{title}")
+        return
+    if what != "variants":
+        raise UsageError(f"there is no list of {what!r}; say variants or experiments")
     for name in VARIANTS:
         typer.echo(f"{name:<20}{_describe(name)}")
 
