@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the names alone are to be had at once
 EXPERIMENTS = (
     # The lesson
     "idle-polling",
+    "streaming-requests",
 )
 """Every experiment, in the order in which it is told; `some-name` is in `some_name.py`."""
 

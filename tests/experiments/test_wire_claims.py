@@ -1,0 +1,102 @@
+"""The experiments about what goes over the wire: figures by hand, verdicts, parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import ClientRequest
+from aiohttp.http import SERVER_SOFTWARE
+
+from labs.experiments import streaming_requests
+from labs.experiments.experiment import AnyExperiment, verdict
+from labs.experiments.plotting import svg
+
+TEXT = "#0 good morning everyone"  # 24 characters, as the experiment has them
+BATCH = f'[{{"offset":3,"kind":"talk","name":"client0","text":"{TEXT}","at_ms":1234567890123}}]'
+DATE = "Date: Thu, 01 Jan 2026 00:00:00 GMT"
+
+
+def head(*lines: str) -> int:
+    """The length of an HTTP head."""
+    return len("\r\n".join([*lines, "", ""]))
+
+
+def own_lines() -> list[str]:
+    """What aiohttp's client says of itself."""
+    defaults = [f"{name}: {value}" for name, value in ClientRequest.DEFAULT_HEADERS.items()]
+    return [*defaults, f"User-Agent: {SERVER_SOFTWARE}"]
+
+
+def drawn(experiment: AnyExperiment, predicted: Any, found: Any, *labels: str) -> None:
+    """The plot is there, and these words are in it."""
+    picture = svg(experiment.plot(predicted, found))
+    assert picture.startswith("<svg")
+    for label in labels:
+        assert label in picture
+
+
+# streaming-requests
+
+
+def made_streaming() -> streaming_requests.Found:
+    """What would be measured if all were as predicted."""
+    costs = streaming_requests.predict()
+    return streaming_requests.Found(costs, {"longpolling": 300.0, "streaming": 30.0})
+
+
+@pytest.mark.parametrize("size", streaming_requests.SIZES)
+def test_a_stream_saves_a_request_a_client(size: int) -> None:
+    found = streaming_requests.predict()
+    assert found["longpolling", size].requests == 1 + size
+    assert found["streaming", size].requests == 1
+
+
+def test_what_a_stream_saves_in_bytes() -> None:
+    """A poll and the head of its answer, against a chunk and an event around the same batch."""
+    assert len(TEXT) == 24
+    poll = head(
+        f"GET /updateMessage?session={'s' * 22}&since=eeeeeeee:3 HTTP/1.1",
+        "Host: 127.0.0.1:50000",
+        *own_lines(),
+    )
+    answer = head(
+        "HTTP/1.1 200 OK",
+        "Cache-Control: no-store",
+        "Content-Type: application/json",
+        f"Content-Length: {len(BATCH)}",
+        DATE,
+        f"Server: {SERVER_SOFTWARE}",
+    )
+    event = len("event: updateMessage\nid: eeeeeeee:3\ndata: \n\n")
+    chunk = len(f"{event + len(BATCH):x}\r\n\r\n")
+    found = streaming_requests.predict()
+    for size in streaming_requests.SIZES:
+        polled, streamed = found["longpolling", size], found["streaming", size]
+        saved = polled.delivery_bytes - streamed.delivery_bytes
+        assert saved == pytest.approx(poll + answer - event - chunk)
+
+
+def test_the_verdicts_of_streaming() -> None:
+    judge, expected, made = (
+        streaming_requests.judge,
+        streaming_requests.predict(),
+        made_streaming(),
+    )
+    assert verdict(judge(expected, made)) == "reproduced"
+    dear = replace(made, cpu_us={"longpolling": 50.0, "streaming": 30.0})
+    assert verdict(judge(expected, dear)) == "not reproduced"
+    asking = {**expected, ("streaming", 32): replace(expected["streaming", 32], requests=33.0)}
+    assert verdict(judge(expected, replace(made, costs=asking))) == "not reproduced"
+    assert verdict(judge(asking, replace(made, costs=asking))) == "erratum"
+
+
+def test_the_plot_of_streaming() -> None:
+    drawn(
+        streaming_requests.EXPERIMENT,
+        streaming_requests.predict(),
+        made_streaming(),
+        "long polling, theory",
+        "streaming, measured",
+    )
