@@ -22,6 +22,7 @@ EXPERIMENTS = (
     # The lesson
     "idle-polling",
     "streaming-requests",
+    "websocket-framing",
 )
 """Every experiment, in the order in which it is told; `some-name` is in `some_name.py`."""
 

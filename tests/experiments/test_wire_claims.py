@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientRequest
 from aiohttp.http import SERVER_SOFTWARE
 
-from labs.experiments import streaming_requests
+from labs.experiments import streaming_requests, websocket_framing
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
 
@@ -100,3 +100,45 @@ def test_the_plot_of_streaming() -> None:
         "long polling, theory",
         "streaming, measured",
     )
+
+
+# websocket-framing
+
+
+def test_the_heads_of_frames() -> None:
+    """RFC 6455 section 5.2: 7 bits of length, or 16 more from 126 on, or 64 more from 65,536."""
+    heads = websocket_framing.predict().heads
+    down = {size: heads["down", size] for size in websocket_framing.PAYLOADS}
+    assert down == {1: 2, 125: 2, 126: 4, 65_535: 4, 65_536: 10}
+    assert all(heads["up", size] == least + 4 for size, least in down.items())
+
+
+async def test_the_heads_of_real_frames() -> None:
+    assert await websocket_framing.frame_heads() == websocket_framing.predict().heads
+
+
+def test_the_layers_of_a_websocket() -> None:
+    """Ten deliveries of 8 messages, each sent and answered once: shares of a tenth."""
+    update = len('{"event":"updateMessage","data":}') + len(BATCH) - len(TEXT)
+    send = len('{"event":"sendMessage","data":{"text":"","key":""},"id":1}') + 16
+    ack = len('{"event":"ack","data":{"offset":11},"id":1}')
+    layers = websocket_framing.predict().layers["WebSocket"]
+    assert layers["text"] == 24 + 24 / 10
+    # Ten have joined, so offsets have two digits.
+    assert layers["envelope"] == pytest.approx(update + len("1") + (send + ack) / 10)
+    # Down, the update has 126 bytes or more; so has none of the others.
+    assert layers["framing"] == pytest.approx(4 + (6 + 2) / 10)
+
+
+def test_the_verdicts_of_framing() -> None:
+    judge, expected = websocket_framing.judge, websocket_framing.predict()
+    assert verdict(judge(expected, expected)) == "reproduced"
+    heavy = replace(expected, heads={**expected.heads, ("down", 126): 5})
+    assert verdict(judge(expected, heavy)) == "not reproduced"
+    dear = replace(expected, layers={**expected.layers, "WebSocket": {"framing": 1_000.0}})
+    assert verdict(judge(dear, dear)) == "erratum"
+
+
+def test_the_plot_of_framing() -> None:
+    expected = websocket_framing.predict()
+    drawn(websocket_framing.EXPERIMENT, expected, expected, "theory", "measured", "WebSocket")
