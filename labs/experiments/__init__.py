@@ -23,6 +23,9 @@ EXPERIMENTS = (
     "idle-polling",
     "streaming-requests",
     "websocket-framing",
+    "half-open",
+    # The literature
+    "quantum-leap",
 )
 """Every experiment, in the order in which it is told; `some-name` is in `some_name.py`."""
 

@@ -1,0 +1,113 @@
+"""Claims about staying connected, compressing and batching: their arithmetic, verdicts, parts."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from labs.experiments import half_open
+from labs.experiments.experiment import AnyExperiment, verdict
+from labs.experiments.plotting import svg
+from labs.experiments.silent import cable
+from labs.wire.relay import HOST
+
+
+def drawn(experiment: AnyExperiment, predicted: object, found: object) -> str:
+    """The text of a plot."""
+    return " ".join(re.findall(r"<text[^>]*>([^<]*)", svg(experiment.plot(predicted, found))))
+
+
+def decided(experiment: AnyExperiment, found: object) -> str:
+    """The verdict on made data."""
+    return verdict(experiment.judge(experiment.predict(), found))
+
+
+# half-open
+
+
+def burden(**noticed_s: list[float]) -> half_open.Burden:
+    """What ought to come out, one client in the middle of each span, but for what is given."""
+    middle = {side: [sum(wait) / 2] for side, wait in half_open.predict().items()}
+    named = {side.replace("_", " "): each for side, each in noticed_s.items()}
+    kib = {name: [0, 100 * 20_480, 300 * 20_480] for name in half_open.HELD}
+    return half_open.Burden(noticed_s={**middle, **named}, memory_bytes=kib)
+
+
+def test_half_open_spans() -> None:
+    """With h = t = 1 s, D = 1.5 s, H = 1 s and I = 0.25 s, by hand."""
+    waits = half_open.predict()
+    assert waits["streaming server"] == (2.0, 3.0)  # h + t, and h more
+    assert waits["streaming client"] == (1.0, 2.0)  # t, and h more
+    assert waits["websocket client"] == (2.5, 3.5)  # t + D, and h more
+    assert waits["socketio server"] == (0.5, 2.0)  # t / 2, and h + t / 2 more
+    assert waits["longpolling server"] == (0.0, 1.0)  # a poll's rest of H
+    assert waits["polling client"] == (1.0, 1.25)  # t, and I more
+    assert half_open.stated()["websocket server"] == 2.0  # h + t
+
+
+def test_half_open_verdicts() -> None:
+    """Our own bound is wrong of two transports; were they quicker, the theory would be."""
+    experiment = half_open.EXPERIMENT
+    assert decided(experiment, burden()) == "erratum"
+    late = burden(polling_client=[9.0])
+    assert decided(experiment, late) == "not reproduced"
+    quick = burden(streaming_server=[1.5], websocket_server=[1.5], websocket_client=[1.5])
+    assert decided(experiment, quick) == "not reproduced"
+    kept = [
+        finding
+        for finding in experiment.judge(experiment.predict(), burden())
+        if not finding.what.startswith(("streaming server: within", "websocket"))
+    ]
+    assert verdict(kept) == "reproduced"
+
+
+def test_half_open_memory() -> None:
+    """Twenty KiB a connection, from the first to the last."""
+    found = half_open.EXPERIMENT.judge(half_open.predict(), burden())
+    of = {finding.what: finding.measured for finding in found}
+    assert of["streaming: memory of a held connection"] == 20.0
+    assert of["streaming: first 100 against the rest"] == 1.0
+
+
+def test_half_open_plot() -> None:
+    """Every side is named, and both lines and dots of memory."""
+    text = drawn(half_open.EXPERIMENT, half_open.predict(), burden())
+    assert "websocket server" in text
+    assert "streaming: a + c n" in text
+    assert "streaming, measured" in text
+
+
+async def test_half_open_is_noticed_on_both_sides() -> None:
+    """A real pair, with a short hold; when is not asked here."""
+    settings = half_open.SETTINGS.but(timeout_s=0.3, hold_s=0.2, lease_s=0.3)
+    server_s, client_s = await half_open.pulled("longpolling", settings, 1)
+    assert len(server_s) == len(client_s) == 1
+    assert client_s[0] > 0
+
+
+async def test_a_pulled_cable_says_nothing() -> None:
+    """Neither bytes nor an end pass after the pull, on old connections and on new ones."""
+    heard = asyncio.Queue[bytes]()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            heard.put_nowait(data)
+        heard.put_nowait(b"end")
+        writer.close()
+
+    server = await asyncio.start_server(listen, HOST, 0)
+    async with server, cable(HOST, server.sockets[0].getsockname()[1]) as line:
+        _, old = await asyncio.open_connection(HOST, line.port)
+        old.write(b"before")
+        assert await heard.get() == b"before"
+        line.pull()
+        _, new = await asyncio.open_connection(HOST, line.port)
+        for writer in (old, new):
+            writer.write(b"after")
+            writer.close()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(heard.get(), 0.2)
+        old.transport.abort()
+        server.close()
