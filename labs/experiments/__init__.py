@@ -24,6 +24,7 @@ EXPERIMENTS = (
     "streaming-requests",
     "websocket-framing",
     "half-open",
+    "upstream",
     # The literature
     "quantum-leap",
 )

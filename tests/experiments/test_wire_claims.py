@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from aiohttp import ClientRequest
 from aiohttp.http import SERVER_SOFTWARE
 
-from labs.experiments import streaming_requests, websocket_framing
+from labs.experiments import streaming_requests, upstream, websocket_framing
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
 
@@ -126,7 +127,7 @@ def test_the_layers_of_a_websocket() -> None:
     assert layers["text"] == 24 + 24 / 10
     # Ten have joined, so offsets have two digits.
     assert layers["envelope"] == pytest.approx(update + len("1") + (send + ack) / 10)
-    # Down, the update has 126 bytes or more; so has none of the others.
+    # An update has 126 bytes or more, a send and its answer have fewer.
     assert layers["framing"] == pytest.approx(4 + (6 + 2) / 10)
 
 
@@ -142,3 +143,75 @@ def test_the_verdicts_of_framing() -> None:
 def test_the_plot_of_framing() -> None:
     expected = websocket_framing.predict()
     drawn(websocket_framing.EXPERIMENT, expected, expected, "theory", "measured", "WebSocket")
+
+
+# upstream
+
+
+def test_what_goes_up() -> None:
+    """A mask and two or four bytes around a frame's JSON; a head before a request's."""
+    text, key = "#0 ".ljust(10, "x"), "k" * 16
+    sent = f'{{"event":"sendMessage","data":{{"text":"{text}","key":"{key}"}},"id":1}}'
+    posted = f'{{"text":"{text}","key":"{key}","session":"{"s" * 22}"}}'
+    request = head(
+        "POST /sendMessage HTTP/1.1",
+        "Host: 127.0.0.1:50000",
+        "Content-Type: application/json",
+        *own_lines(),
+        f"Content-Length: {len(posted)}",
+    )
+    costs = upstream.predict().costs
+    assert len(sent) < 126 <= len(sent) + 90
+    assert costs["frame", 10].up == 6 + len(sent)
+    assert costs["frame", 100].up == 8 + len(sent) + 90
+    assert costs["POST of Python", 10].up == request + len(posted)
+    assert costs["POST of a browser", 10].up > costs["POST of Python", 10].up
+    assert [costs[name, 10].requests for name in upstream.WAYS] == [1, 1, 0]
+
+
+def test_connections_of_what_is_under_way() -> None:
+    """A stream takes one, and so does each request that is not yet answered."""
+    connections = upstream.predict().connections
+    assert [connections["POST of Python", most] for most in (1, 5)] == [2, 6]
+    assert [connections["frame", most] for most in (1, 5)] == [1, 1]
+
+
+def test_the_verdicts_of_upstream() -> None:
+    judge, expected = upstream.judge, upstream.predict()
+    assert verdict(judge(expected, expected)) == "reproduced"
+    more = replace(expected, connections={**expected.connections, ("frame", 5): 2})
+    assert verdict(judge(expected, more)) == "not reproduced"
+    heavy = {**expected.costs, ("frame", 10): upstream.Cost(1_000, 166, 0)}
+    dear = replace(expected, costs=heavy)
+    assert verdict(judge(dear, dear)) == "erratum"
+
+
+def test_the_plot_of_upstream() -> None:
+    expected = upstream.predict()
+    drawn(upstream.EXPERIMENT, expected, expected, "frame, theory", "POST of Python, measured")
+
+
+async def test_whoever_says_something_waits_until_it_has_come() -> None:
+    heard, client = upstream.Heard(), Mute()
+    saying = asyncio.create_task(heard.say(client, [10, 12]))  # type: ignore[arg-type]
+    await client.asked.wait()
+    assert client.said == ["#0 xxxxxxx", "#1 xxxxxxxxx"]
+    heard.arrived(0, 0, 2, 0)
+    assert not (await asyncio.wait({saying}, timeout=0.05))[0]
+    heard.arrived(0, 1, 3, 0)
+    await saying
+
+
+class Mute:
+    """A client whose every message is answered at once, but comes to nobody."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.asked = asyncio.Event()
+
+    def send(self, text: str, key: str | None = None) -> asyncio.Future[int]:
+        self.said.append(text)
+        self.asked.set()
+        answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        answered.set_result(1)
+        return answered
