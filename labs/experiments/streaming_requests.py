@@ -26,12 +26,9 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from labs import lab
-from labs.bench import heads
-from labs.bench.prediction import predict as predict_bytes
 from labs.bench.results import Run
-from labs.bench.schedule import schedule
-from labs.bench.workload import Workload
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
+from labs.experiments.paced import PACED, expected
 from labs.experiments.plotting import axes, legend, logarithmic, measured, theory
 
 CLAIM = Claim(
@@ -46,18 +43,6 @@ CLAIM = Claim(
 
 KINDS = {"longpolling": "long polling", "streaming": "streaming"}
 SIZES = (2, 8, 32)
-PACED = Workload(
-    name="requests-and-events",
-    senders=1,
-    probes=0,
-    duration_s=2.0,
-    tail_s=0.25,
-    arrivals="constant",
-    rate_per_s=4.0,  # a poll is back long before the next message: none brings two
-    chars_sigma=0.0,  # all texts of one length, so that the bytes do not depend on the seed
-    korean_share=0.0,
-    settings={"hold_s": 60.0, "heartbeat_s": 60.0},  # nothing else happens
-)
 BUSY = PACED.but(
     name="requests-and-cpu", clients=100, warmup_s=0.0, duration_s=1.0, rate_per_s=10.0
 )
@@ -129,11 +114,11 @@ def plot(predicted: dict[Case, Cost], found: Found) -> Figure:
     """Requests a message and bytes a delivery, by the number of clients."""
     figure, (left, right) = axes(2, right=0.75)
     for index, (kind, name) in enumerate(KINDS.items()):
-        expected = [predicted[kind, size] for size in SIZES]
+        known = [predicted[kind, size] for size in SIZES]
         seen = [found.costs[kind, size] for size in SIZES]
-        theory(left, SIZES, [each.requests for each in expected], f"{name}, theory", index)
+        theory(left, SIZES, [each.requests for each in known], f"{name}, theory", index)
         measured(left, SIZES, [each.requests for each in seen], f"{name}, measured", index)
-        theory(right, SIZES, [each.delivery_bytes for each in expected], f"{name}, theory", index)
+        theory(right, SIZES, [each.delivery_bytes for each in known], f"{name}, theory", index)
         measured(right, SIZES, [each.delivery_bytes for each in seen], f"{name}, measured", index)
     for on, words in ((left, "requests a message"), (right, "bytes a delivery")):
         on.set_xscale("log")
@@ -148,11 +133,7 @@ def plot(predicted: dict[Case, Cost], found: Found) -> Figure:
 
 
 def _expected(kind: str, size: int) -> Cost:
-    workload = PACED.but(clients=size)
-    # Of any seed: its texts are as long as every other's, and so are its moments.
-    ticks = schedule(workload, seed=1, number=1)
-    found = predict_bytes(workload, kind, ticks, heads.find("python"))
-    assert found
+    found = expected(PACED.but(clients=size), kind)
     return _cost(found.counts.requests, sum(found.cells.values()), size)
 
 
