@@ -1,0 +1,120 @@
+"""What others have written: each closed form by hand, each verdict, each plot, and the crowds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from labs import lab
+from labs.bench import heads as profiles
+from labs.errors import LabError
+from labs.experiments import quantum_leap
+from labs.experiments.experiment import Finding, verdict
+from labs.experiments.light_crowd import Ears, crowd, heads, padded, requests
+from labs.experiments.plotting import svg
+from labs.experiments.quantum_leap import Cost, Leap
+
+
+def failing(findings: list[Finding]) -> set[str]:
+    return {finding.what for finding in findings if not finding.holds}
+
+
+# The small crowd
+
+
+async def test_a_tap_sees_what_it_takes_to_hear_with_a_padded_head_and_nothing_else() -> None:
+    plain = profiles.find("python")
+    async with (
+        lab.serve("polling", interval_s=0.1) as server,
+        crowd(server, 3, padded(plain, 100)) as group,
+    ):
+        await server.traffic()
+        await group.say()
+        await group.say()
+        passed = await server.traffic()
+    # Two words, three clients: "#1" and "#2", and no POST of the speaker's.
+    assert passed.of("down", "text", "steady") == 2 * 3 * 2
+    assert passed.of("up", "text") == passed.of("up", "envelope") == 0
+    # GET /updateMessage?session=<22>&since=<8>:<d> HTTP/1.1, and the head; four have joined.
+    assert passed.of("up", "http_head") / passed.requests == 100 + plain_poll(5)
+
+
+def plain_poll(since: int) -> float:
+    return heads(requests(profiles.find("python")).ask(since, "steady"))
+
+
+def test_a_cookie_takes_bytes_of_its_own() -> None:
+    with pytest.raises(ValueError, match="not 10"):
+        padded(profiles.find("python"), 10)
+
+
+async def test_a_word_is_everywhere_when_everyone_has_heard_it() -> None:
+    ears = Ears(2)
+    for client in (0, 1):
+        ears.arrived(client, 7, 1, 0)
+    await ears.everyone(7)
+
+
+async def test_a_word_that_is_not_heard_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labs.experiments.light_crowd.HEARD_S", 0.01)
+    ears = Ears(2)
+    ears.arrived(0, 7, 1, 0)
+    with pytest.raises(LabError, match="only 1 of 2 clients heard word 7"):
+        await ears.everyone(7)
+
+
+# A quantum leap
+
+
+def test_quantum_leap_by_hand() -> None:
+    found = quantum_leap.predict()
+    # [{"offset":22,"kind":"talk","name":"speaker","text":"#1","at_ms":<13>}]
+    said = '[{"offset":22,"kind":"talk","name":"speaker","text":"#1","at_ms":1234567890123}]'
+    assert found.polled.payload == len(said) == 80
+    assert found.pushed.payload == len('{"event":"updateMessage","data":' + said + "}") == 113
+    assert (found.polled.heads, found.pushed.heads, found.up_bytes) == (871, 2, 2 + 4)
+    assert found.a_second == (8_710, 17_420)
+
+
+def test_a_quantum_leap_is_871_bytes() -> None:
+    parts = requests(quantum_leap.profile())
+    assert heads(parts.ask(22, "steady")) + heads(parts.bring(78, 2)) == 871
+
+
+def test_quantum_leap_as_measured_is_an_erratum() -> None:
+    predicted = quantum_leap.predict()
+    findings = quantum_leap.judge(predicted, leap(pushed=Cost(2, 113, 104)))
+    assert verdict(findings) == "erratum"
+    assert len(failing(findings)) == 4
+    whole = next(each for each in findings if each.what.startswith("all that passes"))
+    assert whole.measured == pytest.approx((871 + 80 + 208) / (2 + 113 + 104))
+
+
+def test_quantum_leap_with_other_heads_is_not_reproduced() -> None:
+    predicted = quantum_leap.predict()
+    findings = quantum_leap.judge(predicted, leap(polled=Cost(870, 80, 208)))
+    assert verdict(findings) == "not reproduced"
+    assert "heads of a round trip" in failing(findings)
+
+
+def test_quantum_leap_would_be_reproduced_by_its_own_figures() -> None:
+    own = Leap(Cost(1_000, 80), Cost(2, 0, 40), 2, (8_710, 17_420))
+    claims = [
+        each for each in quantum_leap.judge(quantum_leap.predict(), own) if each.of == "claim"
+    ]
+    assert failing(claims) == {
+        "heads of polling, 100,000 clients",
+        "all that passes, polling to WebSocket",
+    }
+
+
+def test_quantum_leap_is_drawn() -> None:
+    drawn = svg(quantum_leap.plot(quantum_leap.predict(), leap()))
+    for label in ("heads of polling", "heads of frames, measured", "all of polling, at least"):
+        assert label in drawn
+
+
+def leap(**changes: Cost) -> Leap:
+    found = Leap(Cost(871, 80, 208), Cost(2, 113, 104), 6, (8_710, 17_420))
+    return replace(found, **changes)  # type: ignore[arg-type]
