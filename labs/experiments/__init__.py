@@ -26,7 +26,12 @@ EXPERIMENTS = (
     "half-open",
     "upstream",
     # The literature
+    "rfc6202-transits",
     "quantum-leap",
+    "empty-polls",
+    "appelqvist-ornmyr",
+    # Folklore
+    "buffering-proxy",
 )
 """Every experiment, in the order in which it is told; `some-name` is in `some_name.py`."""
 

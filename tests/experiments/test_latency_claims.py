@@ -1,0 +1,134 @@
+"""What the claims about latency predict, judge and draw; and a talk across a distance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import exp
+from random import Random
+from statistics import mean
+from urllib.parse import urlsplit
+
+import pytest
+
+from labs.bench.light.polling import LongPolling
+from labs.errors import LabError
+from labs.experiments import far, rfc6202_transits
+from labs.experiments.experiment import Finding, verdict
+from labs.experiments.plotting import svg
+from labs.net.network import load
+
+
+def failing(findings: list[Finding]) -> list[str]:
+    return [finding.what for finding in findings if not finding.holds]
+
+
+class TestFar:
+    async def test_words_come_one_transit_later_at_every_listener_of_their_room(self) -> None:
+        async with far.talk("longpolling", 40.0, listeners=2, rooms=2) as held:
+            heard = await held.say([(0.2, 1), (0.0, 0)])
+        assert len(heard.latencies_ms) == 4
+        assert min(heard.latencies_ms) >= 40.0
+        assert heard.batches == 4  # one answer a word and listener
+        assert heard.polls >= 4
+
+    async def test_a_second_talk_goes_on_where_the_first_ended(self) -> None:
+        async with far.talk("websocket", 1.0) as held:
+            first, second = await held.say([(0.0, 0)]), await held.say([(0.0, 0), (0.01, 0)])
+        assert (len(first.latencies_ms), len(second.latencies_ms)) == (1, 2)
+        assert (first.polls, second.polls) == (0, 0)  # nobody polls
+        assert first.batches == 1
+
+    async def test_the_class_of_the_listeners_can_be_given(self) -> None:
+        class Own(LongPolling):
+            pass
+
+        async with far.talk("longpolling", 1.0, kind=Own) as held:
+            assert type(held.listeners[0]) is Own
+            assert type(held.speakers[0]) is LongPolling
+
+    async def test_the_listeners_reach_the_server_by_another_port(self) -> None:
+        async with far.talk("websocket", 1.0) as held:
+            assert urlsplit(held.url).port != urlsplit(held.server.direct_url).port
+
+    def test_a_delay_as_a_file(self) -> None:
+        with far.network_file(12.5) as file:
+            found = load(file)
+        assert replace(found, name="delay") == far.delay(12.5)
+        assert (found.rtt_ms, found.jitter_ms, found.loss) == (25.0, 0.0, 0.0)
+
+
+class TestEars:
+    async def test_what_is_heard_twice_or_from_nobody_ends_it(self) -> None:
+        twice, nobody, lost = far.Ears(), far.Ears(), far.Ears()
+        for _ in range(2):
+            twice.arrived(0, 0, 1, 5)
+        nobody.foreign(0)
+        lost.broke(0, 5)
+        for ears, said in ((twice, "twice"), (nobody, "nobody said"), (lost, "lost its")):
+            with pytest.raises(LabError, match=said):
+                await ears.hear(1)
+
+    async def test_what_is_missing_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(far, "WAIT_S", 0.01)
+        ears = far.Ears()
+        ears.arrived(0, 0, 1, 5)
+        with pytest.raises(LabError, match="2 deliveries are missing"):
+            await ears.hear(3)
+
+
+def simulated(rate: float, words: int) -> list[float]:
+    """Latencies in transits of a Poisson stream, by playing it: a round trip is 2."""
+    random, now, free = Random(1), 0.0, 0.0
+    said = [now := now + random.expovariate(rate / 2) for _ in range(words)]
+    taken = []
+    while said:
+        answered = max(free, said[0])
+        while said and said[0] <= answered:
+            taken.append(answered - said.pop(0) + 1)
+        free = answered + 2
+    return taken
+
+
+class TestRfc6202:
+    def test_predicts(self) -> None:
+        predicted = rfc6202_transits.predict()
+        assert predicted.second["longpolling"] == {
+            0.1: 2.9,  # 3 - .1
+            0.5: 2.5,
+            1.0: 2.0,
+            1.5: 1.5,
+            2.5: 1.0,  # the next poll is there
+            3.0: 1.0,
+        }
+        assert set(predicted.second["websocket"].values()) == {1.0}
+        # (1 + 2e) / (1 + e) = 6.43656 / 3.71828
+        assert predicted.average[1.0] == pytest.approx(1.731059)
+        assert predicted.words[1.0] == 240  # 24 rooms, 1.2 s, a message in .12 s
+
+    @pytest.mark.parametrize("rate", [0.1, 1.0, 4.0])
+    def test_the_average_is_that_of_the_process_played(self, rate: float) -> None:
+        taken = simulated(rate, 20_000)
+        off = rfc6202_transits.error(rate, 20_000)
+        assert mean(taken) == pytest.approx(rfc6202_transits.average(rate), abs=off)
+
+    def test_the_average_goes_from_one_to_two(self) -> None:
+        assert rfc6202_transits.average(0.0) == 1
+        assert rfc6202_transits.average(9.0) == pytest.approx(2 - 1 / (1 + 9 * exp(9)))
+
+    def test_judges(self) -> None:
+        right = rfc6202_transits.predict()
+        assert failing(rfc6202_transits.judge(right, right)) == []
+        quick = replace(right, first=right.first | {"longpolling": 2.0})
+        findings = rfc6202_transits.judge(right, quick)
+        assert (failing(findings), verdict(findings)) == (["a message alone"], "erratum")
+        pushed = right.second["websocket"]
+        never = replace(right, second=right.second | {"longpolling": pushed})
+        findings = rfc6202_transits.judge(right, never)
+        assert "the longest wait" in failing(findings)
+        assert verdict(findings) == "not reproduced"
+
+    def test_draws(self) -> None:
+        drawn = svg(rfc6202_transits.plot(*2 * [rfc6202_transits.predict()]))
+        assert drawn.startswith("<svg")
+        assert ">long polling<" in drawn
+        assert ">long polling, measured<" in drawn
