@@ -32,7 +32,11 @@ HEARD_S = 15.0  # a word that is not everywhere after so long will not come
 SETTLE_S = 0.1  # until the next held poll has passed the tap
 EARLIEST, LATEST = 0.3, 0.7  # of an interval: no poll is near its ends, where the tap is read
 COOKIE = "Cookie: \r\n"
-WORD = "#{}"
+
+
+def word(index: int, size: int = 0) -> str:
+    """The words: a number to know it by, filled up to so many bytes."""
+    return f"#{index}".ljust(size, ".")
 
 
 class Ears:
@@ -72,19 +76,24 @@ class Crowd:
     clients: list[Light]
     speaker: Client
     ears: Ears
+    word_bytes: int = 0
     _said: int = field(default=1)
 
     async def say(self) -> None:
         """Say the next word, and wait until everyone has heard it."""
         index, self._said = self._said, self._said + 1
-        await self.speaker.send(WORD.format(index))
+        await self.speaker.send(word(index, self.word_bytes))
         await self.ears.everyone(index)
 
-    async def boundary(self) -> None:
-        """Wait until the next whole interval of the clock begins; nobody asks then."""
+    async def boundary(self, later_s: float = 0.0) -> None:
+        """Wait until a whole interval of the clock begins, so much later; nobody asks then.
+
+        The one nearest to `later_s` from now, but the next one if that is 0.
+        """
         interval_s = self.server.settings.interval_s
-        moment_s = ceil(monotonic() / interval_s) * interval_s
-        await asyncio.sleep(moment_s - monotonic())
+        now = monotonic() / interval_s
+        whole = round(now + later_s / interval_s) if later_s else ceil(now)
+        await asyncio.sleep(whole * interval_s - monotonic())
 
     async def segments(self) -> Segments:
         """What TCP has cost up to now, between the clients and the tap."""
@@ -93,8 +102,13 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(server: Served, size: int, profile: Profile) -> AsyncIterator[Crowd]:
-    """So many light clients with these heads, while inside. Raises `LabError`."""
+async def crowd(
+    server: Served, size: int, profile: Profile, word_bytes: int = 0
+) -> AsyncIterator[Crowd]:
+    """So many light clients with these heads, while inside, and how long the words are.
+
+    Raises `LabError`.
+    """
     kind = light(server.variant)
     assert kind, "every variant of ours has a light client"
     ears = Ears(size)
@@ -106,10 +120,10 @@ async def crowd(server: Served, size: int, profile: Profile) -> AsyncIterator[Cr
     try:
         await asyncio.gather(*(one.connect(f"c{place:02}") for place, one in enumerate(clients)))
         await speaker.connect("speaker")
-        await speaker.send(WORD.format(0))
+        await speaker.send(word(0))
         await ears.everyone(0)
         await asyncio.sleep(SETTLE_S)
-        yield Crowd(server, clients, speaker, ears)
+        yield Crowd(server, clients, speaker, ears, word_bytes)
     finally:
         await asyncio.gather(*(one.close() for one in clients), speaker.close())
 
@@ -123,9 +137,14 @@ def padded(profile: Profile, more: int) -> Profile:
     return replace(profile, name=f"{profile.name} and {more} B", heads=heads)
 
 
+def scene(profile: Profile) -> Scene:
+    """What the parts of a prediction rest on, for this client."""
+    return Scene(profile, HOST, Settings(), 0.0, 0.0)
+
+
 def requests(profile: Profile) -> Requests:
     """What the requests of this client weigh, and their answers."""
-    return Requests(Scene(profile, HOST, Settings(), 0.0, 0.0))
+    return Requests(scene(profile))
 
 
 def heads(tally: Tally) -> float:

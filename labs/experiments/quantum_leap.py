@@ -33,7 +33,7 @@ from labs.bench import heads as profiles
 from labs.bench.heads import Profile
 from labs.bench.prediction.tally import Said, batch, frame
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.light_crowd import WORD, Crowd, crowd, heads, padded, requests
+from labs.experiments.light_crowd import Crowd, crowd, heads, padded, requests, word
 from labs.experiments.plotting import axes, legend, logarithmic, measured, theory
 from labs.wire.traffic import Traffic
 
@@ -269,7 +269,7 @@ def _payload(passed: Traffic) -> int:
 
 
 def _said() -> Said:
-    return Said(0.0, FIRST, 1, "speaker", WORD.format(1))
+    return Said(0.0, FIRST, 1, "speaker", word(1))
 
 
 EXPERIMENT = Experiment(claim=CLAIM, predict=predict, run=run, judge=judge, plot=plot)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from aiohttp.http import SERVER_SOFTWARE
 
 from labs import lab
 from labs.bench import heads as profiles
 from labs.errors import LabError
-from labs.experiments import quantum_leap
+from labs.experiments import appelqvist_ornmyr, bare, empty_polls, quantum_leap
 from labs.experiments.experiment import Finding, verdict
 from labs.experiments.light_crowd import Ears, crowd, heads, padded, requests
 from labs.experiments.plotting import svg
@@ -118,3 +119,112 @@ def test_quantum_leap_is_drawn() -> None:
 def leap(**changes: Cost) -> Leap:
     found = Leap(Cost(871, 80, 208), Cost(2, 113, 104), 6, (8_710, 17_420))
     return replace(found, **changes)  # type: ignore[arg-type]
+
+
+# Empty polls
+
+
+def test_empty_polls_by_hand() -> None:
+    found = empty_polls.predict()
+    # GET ... HTTP/1.1 with session and since; Host, Accept, Accept-Encoding, User-Agent.
+    assert found["850 B"] == (850, 1.0)
+    assert found["half the interval"][1] == 2.0
+    assert found["python"][0] == plain_poll(12) + no_content()
+    findings = empty_polls.judge(found, found)
+    # 8 x 850 x 10,000 / 60 = 1,133,333 bit/s, 10,000 / 60 = 166.7 requests a second
+    figures = {finding.unit: finding.measured for finding in findings if finding.of == "claim"}
+    assert figures["Mbit/s"] == pytest.approx(1.133333, abs=1e-6)
+    assert [each.measured for each in findings if each.what.startswith("requests")] == [
+        pytest.approx(166.67, abs=0.01)
+    ]
+
+
+def no_content() -> int:
+    """An answer with nothing, written out."""
+    date = "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+    server = f"Server: {SERVER_SOFTWARE}\r\n"
+    return len(f"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n{date}{server}\r\n")
+
+
+def test_empty_polls_as_predicted_are_reproduced() -> None:
+    predicted = empty_polls.predict()
+    assert verdict(empty_polls.judge(predicted, dict(predicted))) == "reproduced"
+
+
+def test_a_browser_with_other_heads_makes_it_an_erratum() -> None:
+    predicted = empty_polls.predict() | {"chromium": (1_200.0, 1.0)}
+    findings = empty_polls.judge(predicted, dict(predicted))
+    assert verdict(findings) == "erratum"
+    assert failing(findings) == {"an empty poll of a browser"}
+
+
+def test_polls_that_are_no_proportion_are_not_reproduced() -> None:
+    predicted = empty_polls.predict()
+    found = predicted | {"half the interval": (313.0, 1.8)}
+    findings = empty_polls.judge(predicted, found)
+    assert verdict(findings) == "not reproduced"
+    assert failing(findings) == {"polls of a client, half the interval"}
+
+
+def test_empty_polls_are_drawn() -> None:
+    predicted = empty_polls.predict()
+    drawn = svg(empty_polls.plot(predicted, predicted))
+    assert "850 B, measured" in drawn
+    assert "chromium" in drawn
+
+
+# Thirty bytes of text
+
+THIRTY = "0123456789" * 3
+
+
+async def test_a_bare_frame_and_a_bare_event() -> None:
+    frames, event = await bare.frames(THIRTY), await bare.event(THIRTY)
+    assert (frames.down, frames.up) == (2 + 30, 2 + 4 + 30)
+    assert event.down - event.of("down", "http_head") == len(f"26\r\ndata: {THIRTY}\n\n\r\n") == 44
+    assert event.of("down", "chunk") == 6
+
+
+def test_thirty_bytes_by_hand() -> None:
+    found = appelqvist_ornmyr.predict()
+    assert (found.frame_down, found.frame_up) == (32, 36)
+    assert found.event == len(f"data: {THIRTY}\n\n") == 38
+    assert found.chunked == 44
+    said = '[{"offset":13,"kind":"talk","name":"speaker","text":"","at_ms":1234567890123}]'
+    payload = {key: size for key, size in found.ours["websocket"].items() if "head" not in key}
+    assert payload["down/text"] == 30
+    assert payload["down/envelope"] == len('{"event":"updateMessage","data":' + said + "}")
+    assert payload["down/framing"] == 4  # more than 125 bytes
+    assert found.ours["polling, python"] == found.ours["longpolling, python"]
+
+
+def test_thirty_bytes_as_predicted_are_an_erratum() -> None:
+    predicted = appelqvist_ornmyr.predict()
+    findings = appelqvist_ornmyr.judge(predicted, predicted)
+    assert verdict(findings) == "erratum"
+    more = next(finding for finding in findings if finding.unit == "% more")
+    assert more.expected == 1_300
+    assert more.measured == pytest.approx(1_200)
+
+
+def test_a_frame_of_another_size_is_not_reproduced() -> None:
+    predicted = appelqvist_ornmyr.predict()
+    findings = appelqvist_ornmyr.judge(predicted, replace(predicted, frame_down=38))
+    assert verdict(findings) == "not reproduced"
+    assert {"a frame down, bare", "a text in a frame down"} <= failing(findings)
+
+
+def test_the_source_s_own_heads_would_make_its_heads_hold() -> None:
+    predicted = appelqvist_ornmyr.predict()
+    ours = dict(predicted.ours)
+    ours["polling, chromium"] = {"up/http_head": 281, "down/http_head": 191}
+    ours["longpolling, chromium"] = {"up/http_head": 273, "down/http_head": 191}
+    findings = appelqvist_ornmyr.judge(predicted, replace(predicted, ours=ours))
+    assert not {"head of a poll", "head of a long poll", "head of an answer"} & failing(findings)
+
+
+def test_thirty_bytes_are_drawn() -> None:
+    predicted = appelqvist_ornmyr.predict()
+    drawn = svg(appelqvist_ornmyr.plot(predicted, predicted))
+    for label in ("theory", "494 B", "http_head", "longpolling, chromium"):
+        assert label in drawn
