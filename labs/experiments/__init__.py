@@ -25,12 +25,15 @@ EXPERIMENTS = (
     "websocket-framing",
     "half-open",
     "upstream",
+    "engineio-upgrade",
     # The literature
     "rfc6202-transits",
     "quantum-leap",
     "empty-polls",
     "appelqvist-ornmyr",
+    "coordinated-omission",
     # Folklore
+    "crossover",
     "buffering-proxy",
 )
 """Every experiment, in the order in which it is told; `some-name` is in `some_name.py`."""

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientRequest
 from aiohttp.http import SERVER_SOFTWARE
 
-from labs.experiments import streaming_requests, upstream, websocket_framing
+from labs.experiments import engineio_upgrade, streaming_requests, upstream, websocket_framing
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
 
@@ -215,3 +215,60 @@ class Mute:
         answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         answered.set_result(1)
         return answered
+
+
+# engineio-upgrade
+
+
+def test_what_coming_in_takes() -> None:
+    """Opening, connecting and joining are a round trip each, and an upgrade is two more."""
+    found = engineio_upgrade.predict()
+    assert found.round_trips == {
+        "socketio": 1 + 2 + 1 + 1,
+        "socketio-websocket": 1 + 1 + 1,
+        "socketio-polling": 1 + 1 + 1,
+    }
+    # Polling: GET, POST and GET to connect, POST and GET to join, a GET that stands, a POST.
+    assert found.requests == {"socketio": 2, "socketio-websocket": 1, "socketio-polling": 7}
+
+
+def test_what_an_upgrade_adds_in_bytes() -> None:
+    """A poll, its answer, a sid in the query, four probing frames; the frame that opened is not."""
+    stamp = 18 - sum(10**digits for digits in range(1, 7)) / 2**22
+    poll = head(
+        "GET /socket.io/?transport=polling&EIO=4&t= HTTP/1.1",
+        "Host: 127.0.0.1:50000",
+        *own_lines(),
+    )
+    opening = (
+        '0{"sid":"%s","upgrades":["websocket"],"pingTimeout":5000,"pingInterval":15000,'
+        '"maxPayload":1048576}'
+    ) % ("s" * 20)
+    answer = head(
+        "HTTP/1.1 200 OK",
+        "Content-Type: text/plain; charset=UTF-8",
+        f"Content-Length: {len(opening)}",
+        DATE,
+        f"Server: {SERVER_SOFTWARE}",
+    )
+    sid = len("&sid=") + 20
+    probing = (6 + len("2probe")) + (2 + len("3probe")) + (6 + 1) + (2 + 1)
+    framed = len(opening) - len('"websocket"') + 4
+    sizes = engineio_upgrade.predict().sizes
+    added = sizes["socketio", "python"] - sizes["socketio-websocket", "python"]
+    expected = poll + stamp + answer + len(opening) + sid + probing - framed
+    assert added == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_verdicts_of_the_upgrade() -> None:
+    judge, expected = engineio_upgrade.judge, engineio_upgrade.predict()
+    assert verdict(judge(expected, expected)) == "reproduced"
+    slow = replace(expected, round_trips={**expected.round_trips, "socketio": 6.0})
+    assert verdict(judge(expected, slow)) == "not reproduced"
+    never = replace(expected, switched={**expected.switched, "socketio": False})
+    assert verdict(judge(expected, never)) == "erratum"
+
+
+def test_the_plot_of_the_upgrade() -> None:
+    expected = engineio_upgrade.predict()
+    drawn(engineio_upgrade.EXPERIMENT, expected, expected, "python, theory", "chromium, measured")
