@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the names alone are to be had at once
 EXPERIMENTS = (
     # The lesson
     "idle-polling",
+    "polling-delay",
     "streaming-requests",
     "websocket-framing",
     "half-open",
