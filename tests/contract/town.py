@@ -74,10 +74,11 @@ class Server:
         """Its side of every connection."""
         port = urlsplit(self.url).port
         transports = [one for one in gc.get_objects() if issubclass(type(one), asyncio.Transport)]
+        # Pipes to processes are transports too, and have no address.
         return [
             one
             for one in transports
-            if not one.is_closing() and one.get_extra_info("sockname")[1] == port
+            if not one.is_closing() and (one.get_extra_info("sockname") or ("", 0))[1] == port
         ]
 
     def buffered_bytes(self) -> int:
