@@ -253,7 +253,7 @@ def test_what_an_upgrade_adds_in_bytes() -> None:
     )
     sid = len("&sid=") + 20
     probing = (6 + len("2probe")) + (2 + len("3probe")) + (6 + 1) + (2 + 1)
-    framed = len(opening) - len('"websocket"') + 4
+    framed = 2 + len(opening) - len('"websocket"')
     sizes = engineio_upgrade.predict().sizes
     added = sizes["socketio", "python"] - sizes["socketio-websocket", "python"]
     expected = poll + stamp + answer + len(opening) + sid + probing - framed
