@@ -35,6 +35,7 @@ EXPERIMENTS = (
     "coordinated-omission",
     # Folklore
     "crossover",
+    "six-connections",
     "buffering-proxy",
 )
 """Every experiment, in the order in which it is told; `some-name` is in `some_name.py`."""

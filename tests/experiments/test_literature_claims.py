@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 
+import psutil
 import pytest
 from aiohttp.http import SERVER_SOFTWARE
 
 from labs import lab
 from labs.bench import heads as profiles
+from labs.bench.run import Plan
+from labs.bench.stats import latency
 from labs.errors import LabError
-from labs.experiments import appelqvist_ornmyr, bare, empty_polls, quantum_leap
+from labs.experiments import (
+    appelqvist_ornmyr,
+    bare,
+    coordinated_omission,
+    empty_polls,
+    quantum_leap,
+)
 from labs.experiments.experiment import Finding, verdict
 from labs.experiments.light_crowd import Ears, crowd, heads, padded, requests
 from labs.experiments.plotting import svg
 from labs.experiments.quantum_leap import Cost, Leap
+from labs.experiments.stall import stalled, stand_still
+from labs.wire.control import child
+from tests.need import need
 
 
 def failing(findings: list[Finding]) -> set[str]:
@@ -228,3 +244,98 @@ def test_thirty_bytes_are_drawn() -> None:
     drawn = svg(appelqvist_ornmyr.plot(predicted, predicted))
     for label in ("theory", "494 B", "http_head", "longpolling, chromium"):
         assert label in drawn
+
+
+# Coordinated omission
+
+
+def test_coordinated_omission_by_hand() -> None:
+    found = coordinated_omission.predict()
+    meant, sent = found["open, meant"], found["closed, sent"]
+    assert meant.p99_s == pytest.approx(1.4 - 0.06)
+    # A share of 1.4 / 6 = 23.3 % waits: p75 is the lowest of these percentiles that does.
+    assert meant.percentiles[:3] == (0.0, 0.0, 0.0)
+    assert meant.percentiles[3] == pytest.approx(1.4 - 0.20 * 6)
+    assert meant.mean_s == pytest.approx(1.96 / 12)
+    assert meant.slow == pytest.approx(70)
+    assert sent.slow == 4
+    assert sent.p99_s == 0.0  # 4 of 600 are less than one in a hundred
+    assert sent.percentiles[-1] == 1.4
+    assert sent.mean_s == pytest.approx(4 / 600 * 1.4)
+
+
+def test_the_p99_of_a_stall_that_is_short_for_its_window_is_nothing() -> None:
+    assert coordinated_omission.percentile_s(1.4, 140, 99) == pytest.approx(0)
+    assert coordinated_omission.percentile_s(1.4, 200, 99) == 0
+
+
+def taken(**changes: coordinated_omission.Taken) -> coordinated_omission.Answers:
+    """As predicted, but that what is not slow takes 2 ms."""
+    found = coordinated_omission.predict()
+    sent = found["closed, sent"]
+    quick = tuple(max(0.002, each) for each in sent.percentiles)
+    return found | {"closed, sent": replace(sent, percentiles=quick)} | changes
+
+
+def test_a_stall_that_only_one_way_of_measuring_sees_is_reproduced() -> None:
+    findings = coordinated_omission.judge(coordinated_omission.predict(), taken())
+    assert verdict(findings) == "reproduced"
+
+
+def test_a_closed_loop_that_saw_it_would_make_the_claim_an_erratum() -> None:
+    seen = replace(taken()["closed, sent"], percentiles=(0.5,) * 10)
+    findings = coordinated_omission.judge(
+        coordinated_omission.predict(), taken(**{"closed, sent": seen})
+    )
+    assert verdict(findings) == "erratum"
+    assert failing(findings) == {"p99 meant to p99 sent, closed"}
+
+
+def test_a_stall_of_another_length_is_not_reproduced() -> None:
+    short = replace(taken()["open, meant"], percentiles=(0.0,) * 8 + (0.7, 0.7))
+    findings = coordinated_omission.judge(
+        coordinated_omission.predict(), taken(**{"open, meant": short})
+    )
+    assert verdict(findings) == "not reproduced"
+    assert failing(findings) == {"p99, open, meant"}
+
+
+def test_coordinated_omission_is_drawn() -> None:
+    predicted = coordinated_omission.predict()
+    drawn = svg(coordinated_omission.plot(predicted, predicted))
+    assert "sent, closed loop" in drawn
+    assert "open, meant, measured" in drawn
+
+
+async def test_a_process_that_is_stopped_goes_on_even_if_nobody_waits_any_more() -> None:
+    need(hasattr(signal, "SIGSTOP"), "use Linux or macOS, which have SIGSTOP")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=-1)
+    watched = psutil.Process(process.pid)
+    try:
+        standing = asyncio.create_task(stand_still(process.pid, 0.0, 60.0))
+        await until(lambda: watched.status() == psutil.STATUS_STOPPED)
+        standing.cancel()
+        await until(lambda: watched.status() != psutil.STATUS_STOPPED)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def until(so: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it is not so, after ten seconds")
+
+
+async def test_a_run_on_a_server_that_stands_still_sees_it() -> None:
+    need(hasattr(signal, "SIGSTOP"), "use Linux or macOS, which have SIGSTOP")
+    workload = coordinated_omission.WORKLOAD.but(duration_s=1.2, warmup_s=0.0)
+    async with child("the generator", "labs.bench.load") as load:
+        run = await stalled(Plan(workload, "websocket", "latency", 1, 1), [load], 0.5, 0.3)
+    found = latency([run.outcome.corrected])
+    assert found
+    # Stopped for 0.3 s, of which at least the latter half lies before the last message.
+    assert found.count == 120 * 4
+    assert found.max_ms >= 150
