@@ -27,6 +27,7 @@ EXPERIMENTS = (
     "half-open",
     "upstream",
     "engineio-upgrade",
+    "engineio-path",
     # The literature
     "rfc6202-transits",
     "quantum-leap",

@@ -10,9 +10,17 @@ import pytest
 from aiohttp import ClientRequest
 from aiohttp.http import SERVER_SOFTWARE
 
-from labs.experiments import engineio_upgrade, streaming_requests, upstream, websocket_framing
+from labs.experiments import (
+    engineio_path,
+    engineio_upgrade,
+    streaming_requests,
+    upstream,
+    websocket_framing,
+)
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
+from labs.pages import VENDOR
+from tests.need import need
 
 TEXT = "#0 good morning everyone"  # 24 characters, as the experiment has them
 BATCH = f'[{{"offset":3,"kind":"talk","name":"client0","text":"{TEXT}","at_ms":1234567890123}}]'
@@ -272,3 +280,37 @@ def test_the_verdicts_of_the_upgrade() -> None:
 def test_the_plot_of_the_upgrade() -> None:
     expected = engineio_upgrade.predict()
     drawn(engineio_upgrade.EXPERIMENT, expected, expected, "python, theory", "chromium, measured")
+
+
+# engineio-path
+
+
+def test_who_is_let_in() -> None:
+    """Each server's own path, with and without a slash, over either transport: eight of twelve."""
+    came = engineio_path.predict().came
+    assert len(came) == 12
+    assert sum(each.heard for each in came.values()) == 8
+    wrong = engineio_path.Case("/socket.io", "/chat/engine", "websocket")
+    assert came[wrong] == engineio_path.Came(heard=False, told=True, requests=2)
+    assert engineio_path.predict().scripts["/chat/engine", "/socket.io"] == 404
+
+
+def test_the_verdicts_of_the_path() -> None:
+    judge, expected = engineio_path.judge, engineio_path.predict()
+    assert verdict(judge(expected, expected)) == "reproduced"
+    wrong = engineio_path.Case("/socket.io", "/chat/engine", "polling")
+    untold = {**expected.came, wrong: engineio_path.Came(False, False, 1)}
+    assert verdict(judge(expected, replace(expected, came=untold))) == "not reproduced"
+    elsewhere = {**expected.scripts, ("/chat/engine", "/socket.io"): 200}
+    assert verdict(judge(expected, replace(expected, scripts=elsewhere))) == "erratum"
+
+
+def test_the_plot_of_the_path() -> None:
+    expected = engineio_path.predict()
+    drawn(engineio_path.EXPERIMENT, expected, expected, "theory", "measured", "/chat/engine")
+
+
+async def test_a_path_that_does_not_agree() -> None:
+    need((VENDOR / "socket.io.js").is_file(), "npm is needed when the project is installed")
+    found = await engineio_path.run(1)
+    assert found == engineio_path.predict()
