@@ -12,7 +12,7 @@ import pytest
 
 from labs.bench.light.polling import LongPolling
 from labs.errors import LabError
-from labs.experiments import far, rfc6202_transits
+from labs.experiments import far, polling_delay, rfc6202_transits
 from labs.experiments.experiment import Finding, verdict
 from labs.experiments.plotting import svg
 from labs.net.network import load
@@ -87,6 +87,47 @@ def simulated(rate: float, words: int) -> list[float]:
             taken.append(answered - said.pop(0) + 1)
         free = answered + 2
     return taken
+
+
+class TestPollingDelay:
+    def test_predicts(self) -> None:
+        predicted = polling_delay.predict()
+        half = predicted["0.4"]
+        assert (half.p50_ms, half.p95_ms) == pytest.approx((200.0, 380.0))
+        assert half.sd_ms == pytest.approx(400 / 3.4641016)
+        clock, pause = predicted["clock"], predicted["pause"]
+        assert clock.p50_ms == pytest.approx(280.0)  # 400 / 2, and 80 to come
+        assert pause.every_s == pytest.approx(0.56)  # the pause, 80 ms up, 80 ms down
+        assert pause.p50_ms == pytest.approx(360.0)  # 560 / 2, and 80
+        assert pause.sd_ms == pytest.approx(560 / 3.4641016)
+
+    def test_judges(self) -> None:
+        right = polling_delay.predict()
+        push = polling_delay.Spread(p50_ms=2.0, p95_ms=5.0, sd_ms=1.0, n=3_200, every_s=0.0)
+        found = right | {"websocket": push}
+        assert failing(polling_delay.judge(right, found)) == []
+        # As slow a WebSocket: polling would be fit for as much.
+        findings = polling_delay.judge(right, found | {"websocket": right["0.8"]})
+        assert failing(findings) == ["p95 every 0.8 s against a WebSocket"]
+        assert verdict(findings) == "erratum"
+        # A pause taken for an interval: the round trip is missing.
+        findings = polling_delay.judge(right, found | {"pause": right["clock"]})
+        assert verdict(findings) == "not reproduced"
+        assert "from poll to poll, pausing 0.4 s, from afar" in failing(findings)
+
+    def test_draws(self) -> None:
+        right = polling_delay.predict()
+        drawn = svg(polling_delay.plot(right, right))
+        assert ">p50 = T / 2<" in drawn
+        assert ">p50, measured<" in drawn
+
+    async def test_a_pausing_poller_pauses_after_its_answer(self) -> None:
+        pausing = polling_delay.Pausing
+        async with far.talk("polling", 20.0, kind=pausing, phases=[0.0], interval_s=0.03) as held:
+            heard = await held.say([(0.0, 0), (0.5, 0)])
+        # It takes 30 ms and a round trip of 40 from poll to poll, or longer.
+        assert 2 <= heard.polls <= heard.took_s / 0.07 + 1
+        assert all(late_ms >= 20.0 for late_ms in heard.latencies_ms)
 
 
 class TestRfc6202:
