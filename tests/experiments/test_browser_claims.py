@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
 from labs.errors import LabError
+from labs.experiments import browser, nginx
 from labs.experiments import buffering_proxy as proxy
-from labs.experiments import nginx
+from labs.experiments import six_connections as six
 from labs.experiments.buffering_proxy import Arrived
 from labs.experiments.experiment import verdict
 from labs.experiments.nginx import Location
@@ -27,6 +30,113 @@ def has_nginx() -> bool:
         return bool(nginx.program())
     except LabError:
         return False
+
+
+def has_chromium() -> bool:
+    return any(map(shutil.which, browser.PROGRAMS))
+
+
+# Six connections
+
+
+def test_six_tabs_of_seven_hear_by_hand() -> None:
+    found = six.predict()
+    assert found.heard == (1, 2, 3, 4, 5, 6, 6)
+    assert found.heard_socket == (1, 2, 3, 4, 5, 6, 7)
+    assert (found.asked, found.asked_after, found.said, found.said_after) == (6, 7, 0, 1)
+    assert verdict(six.judge(found, found)) == "reproduced"
+
+
+def test_a_seventh_tab_that_hears_is_not_explained_where_its_stream_was_asked_for() -> None:
+    predicted = six.predict()
+    hears = msgspec.structs.replace(predicted, heard=(1, 2, 3, 4, 5, 6, 7))
+    assert verdict(six.judge(predicted, hears)) == "erratum"
+    asked = msgspec.structs.replace(hears, asked=7)
+    assert verdict(six.judge(predicted, asked)) == "not reproduced"
+    unmended = msgspec.structs.replace(predicted, seventh=6)
+    assert verdict(six.judge(predicted, unmended)) == "not reproduced"
+
+
+def test_tabs_are_drawn() -> None:
+    predicted = six.predict()
+    drawn = svg(six.plot(predicted, predicted))
+    for word in ("min(n, 6)", "event stream, measured", "WebSocket, measured"):
+        assert word in drawn
+
+
+# A browser
+
+
+@asynccontextmanager
+async def page(text: str) -> AsyncIterator[tuple[str, asyncio.Queue[str]]]:
+    """A server of one page; yields its URL, and what the page has posted."""
+    posted: asyncio.Queue[str] = asyncio.Queue()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            posted.put_nowait(await request.text())
+        return web.Response(text=text, content_type="text/html")
+
+    app = web.Application()
+    app.add_routes([web.route("*", "/{path:.*}", answer)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield f"http://127.0.0.1:{site.port}", posted
+    finally:
+        await runner.cleanup()
+
+
+GOODBYE = "<script>onpagehide = () => navigator.sendBeacon('/', 'goodbye')</script>"
+
+
+async def test_a_tab_is_run_shown_hidden_and_closed() -> None:
+    need(has_chromium(), "Chromium is needed to drive it (Debian: apt install chromium)")
+    async with page(GOODBYE) as (url, posted), browser.browsing() as chromium:
+        first = await chromium.open(url)
+        await first.until("document.readyState === 'complete'")
+        assert await first.run("Promise.resolve(6 * 7)") == 42
+        assert await first.run("document.visibilityState") == "visible"
+        second = await chromium.open(url)
+        await second.until("document.readyState === 'complete'")
+        await first.until("document.visibilityState === 'hidden'")
+        await first.show()
+        await first.until("document.visibilityState === 'visible'")
+        with pytest.raises(LabError, match=r"the page threw Error: no"):
+            await first.run("(() => { throw new Error('no') })()")
+        with pytest.raises(LabError, match="did not come to false within 0 s"):
+            await first.until("false", 0.0)
+        with pytest.raises(LabError, match="the browser refused"):
+            await chromium.ask("Nobody.knowsThis")
+        await first.close()
+        assert await asyncio.wait_for(posted.get(), 5) == "goodbye"
+        chromium.kill()
+        with pytest.raises(LabError, match="does not answer"):
+            await second.run("1")
+    assert posted.empty()
+
+
+async def test_without_chromium_it_is_said_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="apt install chromium"):
+        async with browser.browsing():
+            pass
+
+
+async def test_a_program_that_is_no_browser_is_told_from_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "chromium"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="the browser ended before it listened"):
+        async with browser.browsing():
+            pass
 
 
 # A buffering proxy
