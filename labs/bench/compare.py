@@ -61,11 +61,14 @@ def compare(old: Path, new: Path, fail_on: Sequence[str] = ()) -> int:
     `old` and `new` are files of `labs bench`, `fail_on` thresholds as `latency.p99>10%`. The
     status is 1 when one is passed, beyond the noise, or cannot be judged because the new result
     lacks what the old one has: it was not measured, or messages met a wrong fate. Raises
-    `UsageError` for a bad threshold, a metric that the old one has not, or a file that is not
-    there, and `LabError` for one that is no result or another format.
+    `UsageError` for a bad threshold, for thresholds between different networks or servers, for a
+    metric that the old one has not, or a file that is not there, and `LabError` for one that is
+    no result or another format.
     """
     limits = [Threshold.parse(text) for text in fail_on]
     before, after = _load(old), _load(new)
+    if limits:
+        _check_alike(before, after)
     found = list(changes(before, after))
     judged = judge(limits, found, before, after)
     if not found and not judged.past:
@@ -73,6 +76,22 @@ def compare(old: Path, new: Path, fail_on: Sequence[str] = ()) -> int:
     _check(limits, found, judged)
     _print(found, list(differences(before, after)), judged, bool(limits))
     return 1 if judged.past else 0
+
+
+def _check_alike(old: Result, new: Result) -> None:
+    """Raises `UsageError` where a threshold would judge something else than a change of ours."""
+    for what, before, after in _circumstances(old, new):
+        if before != after and what != "seed":
+            raise UsageError(
+                f"the {what} of the old result is {before}, of the new one {after}: thresholds "
+                "would judge that; measure both alike, or leave --fail-on out"
+            )
+
+
+def _circumstances(old: Result, new: Result) -> Iterator[tuple[str, str, str]]:
+    yield "seed", str(old.seed), str(new.seed)
+    yield "network", carried(old)[0], carried(new)[0]
+    yield "server", old.url or "ours", new.url or "ours"
 
 
 def changes(old: Result, new: Result) -> Iterator[Change]:
@@ -126,11 +145,7 @@ def differences(old: Result, new: Result) -> Iterator[str]:
     for name in sorted({*old.versions, *new.versions}):
         if old.versions.get(name) != new.versions.get(name):
             yield f"version: {name} {_of(old.versions, name)} -> {_of(new.versions, name)}"
-    for what, before, after in (
-        ("seed", str(old.seed), str(new.seed)),
-        ("network", carried(old)[0], carried(new)[0]),
-        ("server", old.url or "ours", new.url or "ours"),
-    ):
+    for what, before, after in _circumstances(old, new):
         if before != after:
             yield f"{what}: {before} -> {after}"
     yield from _apart(old, new)

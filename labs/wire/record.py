@@ -1,4 +1,7 @@
-"""Recording on purpose: a tap in front of a server, until somebody presses Ctrl-C."""
+"""Recording on purpose: a tap in front of a server, until somebody presses Ctrl-C.
+
+Server and tap are processes of their own, as where bytes are counted: neither waits for the other.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,16 @@ from urllib.parse import urlsplit
 from labs.errors import LabError, UsageError
 from labs.running import stop_signals
 from labs.variants import VARIANTS, load
-from labs.wire.recording import Recording, save
-from labs.wire.tap import tapping
+from labs.wire.control import Child, child, while_alive
+from labs.wire.recording import Recording
+from labs.wire.recording import load as load_recording
 
 HOST = "127.0.0.1"
 CONNECT_S = 5.0  # how long a server may take to accept a connection
+START_S = 20.0  # ... and a process to start
+SAVE_S = 60.0
+
+Address = tuple[str, int]
 
 
 async def record(target: str, file: Path, announce: Callable[[str], None]) -> Recording:
@@ -29,12 +37,11 @@ async def record(target: str, file: Path, announce: Callable[[str], None]) -> Re
     """
     _check(file)
     with stop_signals() as stop:
-        async with _server(target) as (title, host, port), tapping(host, port) as (tap, own_port):
-            announce(f"http://{HOST}:{own_port}")
-            await stop.wait()
-            recording = tap.recording(title)
-    save(recording, file)
-    return recording
+        async with _server(target) as (title, address, others), _tap(*address) as (tap, port):
+            announce(f"http://{HOST}:{port}")
+            await while_alive(stop.wait(), tap, *others)
+            await tap.ask({"record": str(file), "title": title}, SAVE_S)
+    return load_recording(file)
 
 
 def summary(recording: Recording, file: Path) -> str:
@@ -52,20 +59,26 @@ def _check(file: Path) -> None:
 
 
 @asynccontextmanager
-async def _server(target: str) -> AsyncIterator[tuple[str, str, int]]:
-    """What is recorded, and where it is."""
+async def _server(target: str) -> AsyncIterator[tuple[str, Address, list[Child]]]:
+    """What is recorded, where it is, and the process it runs in if that is ours."""
     if "://" in target:
-        yield target, *await _reached(target)
+        yield target, await _reached(target), []
         return
     if target not in VARIANTS and ("." in target or ":" in target or "/" in target):
         raise UsageError(f"{target!r} is no name of `labs list`; a URL begins with http://")
-    variant = load(target)
-    settings = variant.settings()
-    async with variant.serve(variant.chat(settings), HOST, 0) as url:
-        yield variant.title, HOST, urlsplit(url).port or 0
+    title = load(target).title
+    async with child(f"the {target} server", "labs.bench.host", target) as process:
+        url = (await process.ask({}, START_S))["url"]
+        yield title, (HOST, urlsplit(url).port or 80), [process]
 
 
-async def _reached(url: str) -> tuple[str, int]:
+@asynccontextmanager
+async def _tap(host: str, port: int) -> AsyncIterator[tuple[Child, int]]:
+    async with child("the tap", "labs.wire.tap", host, str(port)) as tap:
+        yield tap, (await tap.hear(START_S))["port"]
+
+
+async def _reached(url: str) -> Address:
     parts = urlsplit(url)
     try:
         host, port = parts.hostname, parts.port or 80

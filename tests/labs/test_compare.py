@@ -40,6 +40,16 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
+def test_a_threshold_does_not_judge_another_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = saved(tmp_path, measured(), measured(url="http://127.0.0.1:3000"))
+    assert compare(*files) == 0
+    assert "server: ours -> http://127.0.0.1:3000" in said(capsys)
+    with pytest.raises(UsageError, match="the server of the old result is ours"):
+        compare(*files, ["latency.p99>10%"])
+
+
 # Ratios
 
 
