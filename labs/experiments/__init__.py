@@ -22,6 +22,7 @@ EXPERIMENTS = (
     # The lesson
     "idle-polling",
     "polling-delay",
+    "longpolling-transit",
     "streaming-requests",
     "websocket-framing",
     "half-open",
@@ -34,6 +35,7 @@ EXPERIMENTS = (
     "empty-polls",
     "appelqvist-ornmyr",
     "coordinated-omission",
+    "pimentel-nickerson",
     # Folklore
     "crossover",
     "six-connections",

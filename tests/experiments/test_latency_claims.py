@@ -12,7 +12,7 @@ import pytest
 
 from labs.bench.light.polling import LongPolling
 from labs.errors import LabError
-from labs.experiments import far, polling_delay, rfc6202_transits
+from labs.experiments import far, longpolling_transit, polling_delay, rfc6202_transits
 from labs.experiments.experiment import Finding, verdict
 from labs.experiments.plotting import svg
 from labs.net.network import load
@@ -128,6 +128,43 @@ class TestPollingDelay:
         # It takes 30 ms and a round trip of 40 from poll to poll, or longer.
         assert 2 <= heard.polls <= heard.took_s / 0.07 + 1
         assert all(late_ms >= 20.0 for late_ms in heard.latencies_ms)
+
+
+class TestLongpollingTransit:
+    def test_predicts(self) -> None:
+        predicted = longpolling_transit.predict()
+        assert {at: each.p50_ms for at, each in predicted["longpolling"].items()} == {
+            10.0: 20.0,  # up and down
+            30.0: 60.0,
+            60.0: 120.0,
+        }
+        assert predicted["websocket"] == predicted["longpolling"]
+
+    def test_slope(self) -> None:
+        at = {ms: longpolling_transit.Reaction(0, 7 + 3 * ms, 1) for ms in (10.0, 30.0, 60.0)}
+        assert longpolling_transit.slope(at) == pytest.approx(3)
+
+    def test_judges(self) -> None:
+        judge, right = longpolling_transit.judge, longpolling_transit.predict()
+        assert failing(judge(right, right)) == []
+        # Faster than the network: whatever was measured, it was not this.
+        fast = {at: replace(each, least_ms=1.0) for at, each in right["websocket"].items()}
+        assert verdict(judge(right, right | {"websocket": fast})) == "not reproduced"
+        # Four transits, as where every message meets a poll on its way.
+        slow = {at: replace(each, p50_ms=4 * at) for at, each in right["longpolling"].items()}
+        findings = judge(right, right | {"longpolling": slow})
+        assert verdict(findings) == "not reproduced"
+        assert {"from the server on", "against a WebSocket"} <= set(failing(findings))
+        # As much work as is allowed. No claim fails alone: it asks for what the theory does.
+        quick = {at: replace(each, p50_ms=2 * at + 14.9) for at, each in slow.items()}
+        findings = judge(right, right | {"longpolling": quick})
+        assert (failing(findings), verdict(findings)) == ([], "reproduced")
+
+    def test_draws(self) -> None:
+        right = longpolling_transit.predict()
+        drawn = svg(longpolling_transit.plot(right, right))
+        assert ">two transits<" in drawn
+        assert ">longpolling, measured<" in drawn
 
 
 class TestRfc6202:
