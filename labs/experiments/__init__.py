@@ -29,6 +29,7 @@ EXPERIMENTS = (
     "upstream",
     "engineio-upgrade",
     "engineio-path",
+    "upgrade-refused",
     # The literature
     "rfc6202-transits",
     "quantum-leap",

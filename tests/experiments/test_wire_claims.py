@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +16,13 @@ from labs.experiments import (
     engineio_path,
     engineio_upgrade,
     streaming_requests,
+    upgrade_refused,
     upstream,
     websocket_framing,
 )
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
+from labs.experiments.refusing import HOST, Manner, refusing
 from labs.pages import VENDOR
 from tests.need import need
 
@@ -314,3 +318,129 @@ async def test_a_path_that_does_not_agree() -> None:
     need((VENDOR / "socket.io.js").is_file(), "npm is needed when the project is installed")
     found = await engineio_path.run(1)
     assert found == engineio_path.predict()
+
+
+# upgrade-refused, and its proxy
+
+ASKING = (
+    b"GET /chat?x=1 HTTP/1.1\r\nHost: here\r\nCONNECTION: keep-alive, Upgrade\r\n"
+    b"upgrade:  WebSocket\r\nX-More: yes\r\n\r\n"
+)
+POST = b"POST /say HTTP/1.1\r\nHost: here\r\nContent-Length: 6\r\n\r\n\r\n\r\n\xff\x00"
+
+
+class Behind:
+    """A server that keeps what comes and answers each piece with one of its own."""
+
+    def __init__(self) -> None:
+        self.came = b""
+        self.ended = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(1_000):
+            self.came += piece
+            writer.write(b"ok:%d;" % len(self.came))
+        self.ended.set()
+        writer.close()
+
+
+@asynccontextmanager
+async def proxied(
+    manner: Manner,
+) -> AsyncIterator[tuple[Behind, Any, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A client's connection through a proxy."""
+    behind = Behind()
+    server = await asyncio.start_server(behind.serve, HOST, 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, refusing(HOST, port, manner) as proxy, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(HOST, int(proxy.url.rpartition(":")[2]))
+        yield behind, proxy, reader, writer
+        writer.close()
+
+
+@pytest.mark.parametrize("manner", upgrade_refused.MANNERS)
+async def test_the_proxy_passes_requests_on_as_they_are(manner: Manner) -> None:
+    """Bodies too, whatever is in them, and however the bytes are cut."""
+    async with proxied(manner) as (behind, proxy, reader, writer):
+        for cut in (10, len(POST) - 3):
+            writer.write(POST[:cut])
+            await writer.drain()
+            writer.write(POST[cut:])
+        writer.write_eof()
+        answered = await reader.read()
+        assert behind.came == POST + POST
+        assert answered.endswith(b"ok:%d;" % len(behind.came))
+        assert (dict(proxy.requests), proxy.upgrades) == ({"POST": 2}, 0)
+
+
+async def test_the_proxy_refuses() -> None:
+    async with proxied("refuse") as (behind, proxy, reader, writer):
+        writer.write(POST)
+        assert await reader.readuntil(b"ok:%d;" % len(POST))
+        writer.write(ASKING)
+        assert (await reader.read()).startswith(b"HTTP/1.1 403 Forbidden\r\n")
+        await behind.ended.wait()
+        assert behind.came == POST
+        assert proxy.upgrades == 1
+
+
+async def test_the_proxy_strips() -> None:
+    """RFC 9110 section 7.6.1: what speaks of one hop only stays there."""
+    async with proxied("strip") as (behind, proxy, _, writer):
+        writer.write(ASKING)
+        writer.write_eof()
+        await behind.ended.wait()
+        assert behind.came == b"GET /chat?x=1 HTTP/1.1\r\nHost: here\r\nX-More: yes\r\n\r\n"
+        assert proxy.upgrades == 1
+
+
+async def test_the_proxy_lets_pass() -> None:
+    """After the request, what comes is no HTTP any more."""
+    async with proxied("let") as (behind, _, _, writer):
+        writer.write(ASKING + b"\x81\x80")
+        writer.write_eof()
+        await behind.ended.wait()
+        assert behind.came == ASKING + b"\x81\x80"
+
+
+async def test_the_proxy_wants_lengths() -> None:
+    async with proxied("let") as (behind, _, reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 411 ")
+        await behind.ended.wait()
+        assert behind.came == b""
+
+
+async def test_the_proxy_has_no_server_behind_it() -> None:
+    async with proxied("let") as (_, proxy, _, _):
+        pass
+    async with refusing(HOST, int(proxy.url.rpartition(":")[2]), "let") as alone:
+        reader, writer = await asyncio.open_connection(HOST, int(alone.url.rpartition(":")[2]))
+        assert await reader.read() == b""
+        writer.close()
+
+
+def test_who_comes_in_behind_a_proxy() -> None:
+    found = upgrade_refused.predict()
+    let_in = {case for case, came in found.items() if came.heard == 20}
+    assert let_in == {
+        *((name, "let") for name in upgrade_refused.VARIANTS),
+        ("socketio", "refuse"),
+        ("socketio", "strip"),
+    }
+    assert found["socketio", "let"].posts == 0
+    assert found["socketio", "refuse"].posts == 10
+
+
+def test_the_verdicts_of_a_refusal() -> None:
+    judge, expected = upgrade_refused.judge, upgrade_refused.predict()
+    assert verdict(judge(expected, expected)) == "reproduced"
+    mute = replace(expected["websocket", "refuse"], error="something went wrong")
+    assert verdict(judge(expected, {**expected, ("websocket", "refuse"): mute})) == "not reproduced"
+    deaf = replace(expected["socketio", "strip"], heard=19)
+    assert verdict(judge(expected, {**expected, ("socketio", "strip"): deaf})) == "erratum"
+
+
+def test_the_plot_of_a_refusal() -> None:
+    expected = upgrade_refused.predict()
+    drawn(upgrade_refused.EXPERIMENT, expected, expected, "theory", "measured", "socketio, strip")
