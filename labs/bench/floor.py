@@ -2,13 +2,15 @@
 
     blocking    64 bytes there and back between two processes, blocking sockets
     websocket   the same as WebSocket frames, one end a light client's on the generator's loop
+    tap         the same as the first, through the tap
     fan-out     one process sends to 100 connections, another one counts
     timer       how late the generator's clockwork wakes
     clock       what the monotonic clock can tell, and what asking it costs
 
-No variant can be quicker than the first, and none that sends delivery by delivery can do more
-than the third; what the second adds to the first, and the fourth, is the instrument's own. The
-two kinds of round trip alternate, one by one, with the two processes on a core each: a scheduler
+No variant can be quicker than the first; what the second and the third add to it, and the timer's
+error, is the instrument's own. The fan-out makes one send of each delivery: what limits a server
+that does so, too. (The kernel may still put several into one segment, when the receiver is busy.)
+The three kinds of round trip alternate, one by one, with the two ends on a core each: a scheduler
 that put one kind's ends on one core and the other's on two would decide the figures (seen: 20
 against 75 microseconds).
 """
@@ -24,6 +26,7 @@ import msgspec
 from labs.wire.control import child, while_alive
 
 SHARE_S = 0.2  # what a part may take: with the start of two processes less than 1.5 s in all
+HOST = "127.0.0.1"
 ANSWER_S = 20.0  # on a machine so busy that nothing else is worth measuring either
 
 # What is expected of a machine that nothing else disturbs; what falls short is told, no more.
@@ -31,6 +34,7 @@ PING_MOST_US = 200.0
 RATIO_MOST = 1.5  # the instrument adds less than half of what the loopback takes
 FAN_OUT_LEAST = 150_000  # deliveries/s: what one generator takes; below, the loopback limits it
 TIMER_MOST_US = 1_000.0  # a tenth of what counts as a missed tick
+TAP_MOST_US = 100.0
 STEP_MOST_NS = 1_000
 
 
@@ -94,7 +98,7 @@ class Clock(msgspec.Struct, frozen=True):
 class Floor(msgspec.Struct, frozen=True):
     """The self-measurement, with the generator on `loop`.
 
-    `ping` and `websocket` alternated; `pinned` says whether their two ends had a core each.
+    `ping`, `websocket` and `tap` alternated; `pinned` says whether the two ends had a core each.
     """
 
     loop: str
@@ -104,6 +108,12 @@ class Floor(msgspec.Struct, frozen=True):
     timer: Lateness
     fanout: FanOut
     clock: Clock
+    tap: RoundTrips | None = None
+
+    @property
+    def tap_us(self) -> float:
+        """What the tap adds to the median round trip, in microseconds; 0.0 if not measured."""
+        return self.tap.p50_us - self.ping.p50_us if self.tap else 0.0
 
     @property
     def ratio(self) -> float:
@@ -112,9 +122,13 @@ class Floor(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What the probe is to do: speak to `port`, take so long for each part, stay on `core`."""
+    """What the probe is to do: speak to `port`, take so long for each part, stay on `core`.
+
+    At `tap_port` the tap stands before `port`.
+    """
 
     port: int
+    tap_port: int
     share_s: float
     core: int | None
 
@@ -125,7 +139,7 @@ def rank_us(ordered: Sequence[int], percentile: float) -> float:
 
 
 async def measure(share_s: float = SHARE_S) -> Floor:
-    """Measure the floor in two processes of their own; none is left behind.
+    """Measure the floor in three processes of their own; none is left behind.
 
     `share_s` bounds each part, in seconds. Raises `LabError` when a process fails, or what
     arrived is not what was sent.
@@ -137,8 +151,10 @@ async def measure(share_s: float = SHARE_S) -> Floor:
         child("the probe of the floor", "labs.bench.floor_probe") as probe,
     ):
         port = (await peer.hear(ANSWER_S))["port"]
-        asked = probe.ask(msgspec.to_builtins(Job(port, share_s, here)), ANSWER_S)
-        return msgspec.convert(await while_alive(asked, peer), Floor)
+        async with child("the tap", "labs.wire.tap", HOST, str(port)) as tap:
+            job = Job(port, (await tap.hear(ANSWER_S))["port"], share_s, here)
+            asked = probe.ask(msgspec.to_builtins(job), ANSWER_S)
+            return msgspec.convert(await while_alive(asked, peer, tap), Floor)
 
 
 def _cores() -> tuple[int | None, int | None]:

@@ -50,7 +50,7 @@ class WrongBytesError(LabError):
 
 
 class Alternating:
-    """Round trips in turn: one over a blocking socket, one over a light client's WebSocket.
+    """Round trips in turn: over a blocking socket, one through the tap, a light client's WebSocket.
 
     `websocket` is the generator's own; its opening handshake is given to it, since the far end
     knows what it is. Making the frame and reading the answer are in the time taken.
@@ -60,26 +60,32 @@ class Alternating:
     sink = cast(Sink, SimpleNamespace(arrived=None))  # no chat, and nobody to report it to
 
     def __init__(
-        self, blocking: socket.socket, transport: asyncio.Transport, share_s: float
+        self,
+        blocking: socket.socket,
+        tapped: socket.socket,
+        transport: asyncio.Transport,
+        share_s: float,
     ) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.blocking_ns: list[int] = []
+        self.tapped_ns: list[int] = []
         self.websocket_ns: list[int] = []
         key = new_key()
         self.websocket = Socket(self, transport, key, Known())
         self.websocket.data_received(ACCEPTED % accept_key(key).encode())
-        self._blocking = blocking
+        self._blocking = [(blocking, self.blocking_ns), (tapped, self.tapped_ns)]
         self._ends_s = monotonic() + share_s
 
     def begin(self) -> None:
-        """Make the next round trip over the blocking socket, and begin the other."""
-        sent_ns = monotonic_ns()
-        self._blocking.sendall(PAYLOAD)
-        answer = self._blocking.recv(peer.PAYLOAD_BYTES, socket.MSG_WAITALL)
-        self.blocking_ns.append(monotonic_ns() - sent_ns)
-        if answer != PAYLOAD:
-            self._end(WrongBytesError("64 bytes came back changed"))
-            return
+        """Make the next round trips over the blocking sockets, and begin the other."""
+        for blocking, taken_ns in self._blocking:
+            sent_ns = monotonic_ns()
+            blocking.sendall(PAYLOAD)
+            answer = blocking.recv(peer.PAYLOAD_BYTES, socket.MSG_WAITALL)
+            taken_ns.append(monotonic_ns() - sent_ns)
+            if answer != PAYLOAD:
+                self._end(WrongBytesError("64 bytes came back changed"))
+                return
         self._sent_ns = monotonic_ns()
         self.websocket.send(PAYLOAD)
 
@@ -127,18 +133,19 @@ def probe(job: Job) -> Floor:
         timer=Lateness.of(late_ns),
         fanout=fanout,
         clock=clock,
+        tap=RoundTrips.of(pairs.tapped_ns),
     )
 
 
 async def alternate(job: Job) -> Alternating:
-    """The two kinds of round trips, in turn, on the running loop."""
+    """The three kinds of round trips, in turn, on the running loop."""
     loop = asyncio.get_running_loop()
-    with _dial(job.port, b"E") as blocking:
+    with _dial(job.port, b"E") as blocking, _dial(job.tap_port, b"E") as tapped:
         framed = _dial(job.port, b"W")
         framed.setblocking(False)
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=framed)
         try:
-            pairs = Alternating(blocking, transport, job.share_s)
+            pairs = Alternating(blocking, tapped, transport, job.share_s)
             transport.set_protocol(pairs.websocket)
             pairs.begin()
             await pairs.done

@@ -9,8 +9,10 @@ from labs.bench.floor import (
     PING_MOST_US,
     RATIO_MOST,
     STEP_MOST_NS,
+    TAP_MOST_US,
     TIMER_MOST_US,
     Floor,
+    RoundTrips,
 )
 
 BUSY = 0.85  # of a core: an end that had less of it was kept from working
@@ -35,7 +37,8 @@ class Row(NamedTuple):
 
 def describe(floor: Floor) -> list[Row]:
     """The figures of the floor, a row each."""
-    return [_ping(floor), _websocket(floor), _fan_out(floor), _timer(floor), _clock(floor)]
+    tap = [_tap(floor, floor.tap)] if floor.tap else []
+    return [_ping(floor), _websocket(floor), *tap, _fan_out(floor), _timer(floor), _clock(floor)]
 
 
 def _ping(floor: Floor) -> Row:
@@ -78,6 +81,23 @@ def _websocket(floor: Floor) -> Row:
     )
 
 
+def _tap(floor: Floor, found: RoundTrips) -> Row:
+    return Row(
+        "TCP, through the tap",
+        "TCP 왕복, 탭을 거쳐",
+        f"p50 {found.p50_us:,.0f} µs, {floor.tap_us:,.0f} more than raw",
+        f"≤ {TAP_MOST_US:.0f} µs more",
+        floor.tap_us <= TAP_MOST_US,
+        "Round trip, the same 64 bytes over blocking sockets with the tap between, in a process of "
+        "its own; same clock, same load, one by one in turn with the raw ones. Latency is never "
+        f"taken through it, bytes are counted there; n = {found.n:,}.",
+        "같은 64바이트, 사이에 탭 프로세스를 두고; 같은 시계, 순수 소켓 왕복과 하나씩 번갈아. "
+        f"지연은 탭을 거쳐 재지 않고, 바이트만 거기서 센다; n = {found.n:,}.",
+        "The tap is slow here: how many messages share an answer may differ in the runs that "
+        "count bytes.",
+    )
+
+
 def _fan_out(floor: Floor) -> Row:
     found = floor.fanout
     limit = _limit(floor)
@@ -89,9 +109,9 @@ def _fan_out(floor: Floor) -> Row:
         f"≥ {FAN_OUT_LEAST:,}/s",
         found.per_s >= FAN_OUT_LEAST,
         f"Frames of {found.frame_bytes} bytes above TCP on loopback, one blocking send a "
-        "delivery, both ends in Python; monotonic clock, from the first send to the last receipt; "
-        f"as fast as it goes; {limit} the limit ({busy}: sender, receiver); "
-        f"n = {found.deliveries:,} deliveries in {found.seconds:.2f} s, every one checked.",
+        "delivery (the kernel may merge some), both ends in Python; monotonic clock, from the "
+        f"first send to the last receipt; as fast as it goes; {limit} the limit ({busy}: sender, "
+        f"receiver); n = {found.deliveries:,} deliveries in {found.seconds:.2f} s, all checked.",
         f"루프백 TCP 위의 {found.frame_bytes}바이트 프레임, 전달마다 send 한 번; 첫 전송부터 "
         "마지막 수신까지, 단조 시계; 낼 수 있는 최고 속도; "
         f"n = {found.deliveries:,}, 모두 확인함.",

@@ -30,7 +30,8 @@ def a_floor(slower: float = 1.0) -> Floor:
     framed = RoundTrips(900, 25.0, 70.0 * slower * slower, 170.0 * slower * slower)
     timer = Lateness(150, 2.0, 5.0 * slower, 9.0 * slower)
     fanout = FanOut(100, 66, 45_000, 0.15 * slower, 0.9, 0.8)
-    return Floor("asyncio", True, raw, framed, timer, fanout, Clock(9, 50, 70.0))
+    tapped = RoundTrips(900, 40.0, 60.0 * slower + 20.0 * slower**3, 200.0 * slower)
+    return Floor("asyncio", True, raw, framed, timer, fanout, Clock(9, 50, 70.0), tapped)
 
 
 @pytest.fixture(autouse=True)

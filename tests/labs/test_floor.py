@@ -44,19 +44,27 @@ def test_measures_on_the_loop_of_the_generator(measured: Floor) -> None:
 
 
 def test_percentiles_are_in_order(measured: Floor) -> None:
-    for found in (measured.ping, measured.websocket):
+    assert measured.tap
+    for found in (measured.ping, measured.websocket, measured.tap):
         assert 0 < found.min_us <= found.p50_us <= found.p99_us
     late = measured.timer
     assert 0 <= late.p50_us <= late.p99_us <= late.max_us
 
 
 def test_there_is_one_of_each_kind_of_round_trip_in_turn(measured: Floor) -> None:
-    assert measured.ping.n == measured.websocket.n >= 1
+    assert measured.tap
+    assert measured.ping.n == measured.websocket.n == measured.tap.n >= 1
     assert measured.timer.n >= 1
 
 
 def test_the_ratio_is_of_the_medians(measured: Floor) -> None:
     assert measured.ratio * measured.ping.p50_us == pytest.approx(measured.websocket.p50_us)
+
+
+def test_what_the_tap_adds_is_a_difference_of_medians(measured: Floor) -> None:
+    assert measured.tap
+    assert measured.tap.min_us > measured.ping.min_us, "there are two sockets more on the way"
+    assert measured.ping.p50_us + measured.tap_us == pytest.approx(measured.tap.p50_us)
 
 
 def test_the_fan_out_is_whole_rounds(measured: Floor) -> None:
@@ -89,13 +97,13 @@ def test_percentiles_are_by_nearest_rank() -> None:
 
 def test_every_row_says_what_it_rests_on(measured: Floor) -> None:
     rows = describe(measured)
-    assert len(rows) == len({row.label for row in rows}) == 5
+    assert len(rows) == len({row.label for row in rows}) == 6
     for row in rows:
         assert "n = " in row.note
         assert "n = " in row.note_ko
         assert row.label != row.label_ko
         assert row.advice.endswith(".")
-    assert f"n = {measured.fanout.deliveries:,} deliveries" in rows[2].note
+    assert f"n = {measured.fanout.deliveries:,} deliveries" in rows[3].note
     assert measured.loop in rows[1].note
 
 
@@ -104,6 +112,7 @@ def slowed(found: Floor) -> Floor:
     given = msgspec.to_builtins(found)
     given["ping"]["p50_us"] = 100_000.0
     given["websocket"]["p50_us"] = 1_000_000.0
+    given["tap"]["p50_us"] = 300_000.0
     given["timer"]["p99_us"] = given["timer"]["max_us"] = 50_000.0
     given["fanout"]["seconds"] *= 1_000
     given["clock"]["step_ns"] = 1_000_000
@@ -126,7 +135,7 @@ def test_says_what_limited_the_fan_out(
     measured: Floor, sender: float, receiver: float, limit: str
 ) -> None:
     fanout = msgspec.structs.replace(measured.fanout, sender_cpu=sender, receiver_cpu=receiver)
-    row = describe(msgspec.structs.replace(measured, fanout=fanout))[2]
+    row = describe(msgspec.structs.replace(measured, fanout=fanout))[3]
     assert limit in row.note
     assert limit in row.advice
 
