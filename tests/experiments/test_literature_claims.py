@@ -22,10 +22,12 @@ from labs.experiments import (
     bare,
     coordinated_omission,
     empty_polls,
+    pimentel_nickerson,
     quantum_leap,
 )
 from labs.experiments.experiment import Finding, verdict
 from labs.experiments.light_crowd import Ears, crowd, heads, padded, requests
+from labs.experiments.pimentel_nickerson import Delays, Late, middle
 from labs.experiments.plotting import svg
 from labs.experiments.quantum_leap import Cost, Leap
 from labs.experiments.stall import stalled, stand_still
@@ -339,3 +341,57 @@ async def test_a_run_on_a_server_that_stands_still_sees_it() -> None:
     # Stopped for 0.3 s, of which at least the latter half lies before the last message.
     assert found.count == 120 * 4
     assert found.max_ms >= 150
+
+
+# A pause and a transit
+
+
+def test_a_pause_and_a_transit_by_hand() -> None:
+    found = pimentel_nickerson.predict()
+    # d = 2 (151.3 - 80.6) = 141.4, C = 141.4 + 80.6 = 222, C / 2 + 40.3 = 151.3
+    assert pytest.approx(141.4) == pimentel_nickerson.PAUSE_MS
+    assert found["pause 141"].mean_ms == pytest.approx(151.3)
+    assert found["pause 141"].sd_ms == pytest.approx(222 / 3.4641, abs=0.01)
+    assert found["pause 283"].mean_ms == pytest.approx(141.4 + 80.6)
+    assert found["pause 1"].mean_ms == pytest.approx(81.1)
+    assert found["websocket"].mean_ms == 40.3
+
+
+def as_predicted(**changes: float) -> Delays:
+    found = pimentel_nickerson.predict()
+    return found | {name: replace(found[name], mean_ms=ms) for name, ms in changes.items()}
+
+
+def test_a_pause_and_a_transit_as_predicted_are_reproduced() -> None:
+    predicted = pimentel_nickerson.predict()
+    findings = pimentel_nickerson.judge(predicted, as_predicted())
+    assert verdict(findings) == "reproduced"
+    ratios = [finding.expected for finding in findings if finding.what.startswith("ratio")]
+    assert ratios == [pytest.approx(each, abs=0.01) for each in (2.01, 3.75, 5.51)]
+
+
+def test_a_slow_websocket_is_not_reproduced() -> None:
+    findings = pimentel_nickerson.judge(pimentel_nickerson.predict(), as_predicted(websocket=80.6))
+    assert verdict(findings) == "not reproduced"
+    assert "mean, WebSocket" in failing(findings)
+
+
+def test_a_poller_that_is_too_quick_fails_the_claim_s_figures() -> None:
+    # 136.0 is less than nine tenths of 151.3, and 136.0 / 45.5 = 2.99 less than 0.85 x 3.75.
+    found = as_predicted(websocket=45.5, **{"pause 141": 136.0})
+    findings = pimentel_nickerson.judge(pimentel_nickerson.predict(), found)
+    assert {"polling", "polling to WebSocket"} <= {
+        finding.what for finding in findings if not finding.holds and finding.of == "claim"
+    }
+
+
+def test_of_several_rounds_the_one_in_the_middle_counts() -> None:
+    rounds = [Late(51.1, 1, 9), Late(40.5, 2, 9), Late(41.7, 3, 9)]
+    assert middle(rounds) == Late(41.7, 3, 9)
+
+
+def test_a_pause_and_a_transit_are_drawn() -> None:
+    predicted = pimentel_nickerson.predict()
+    drawn = svg(pimentel_nickerson.plot(predicted, predicted))
+    for label in ("polling: d/2 + 2L", "WebSocket, measured"):
+        assert label in drawn
