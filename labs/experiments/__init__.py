@@ -37,6 +37,7 @@ EXPERIMENTS = (
     "appelqvist-ornmyr",
     "coordinated-omission",
     "pimentel-nickerson",
+    "coalescing",
     # Folklore
     "crossover",
     "six-connections",

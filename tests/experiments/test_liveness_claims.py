@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from labs.experiments import half_open
+from labs.experiments import coalescing, half_open
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
 from labs.experiments.silent import cable
@@ -111,3 +111,68 @@ async def test_a_pulled_cable_says_nothing() -> None:
             await asyncio.wait_for(heard.get(), 0.2)
         old.transport.abort()
         server.close()
+
+
+# coalescing
+
+
+def batches(p95_off_ms: float = 90.0, saved: float = 0.0) -> coalescing.Batches:
+    """Bursts of 50 at five clients: 500 deliveries as 500 frames, or as 10."""
+    experiment, around = coalescing.predict(), {"websocket": 35}
+
+    def case(name: str, fewer: int) -> coalescing.Case:
+        less = round(fewer * (experiment.saved.get(name, 0) + saved))
+        return coalescing.Case(
+            deliveries=500,
+            predicted=100_000,
+            found=100_000 - less,
+            envelope=50_000 - fewer * (around.get(name, 2) - 1),
+            requests=110,
+        )
+
+    bursts = {
+        name: {"off": case(name, 0), "turn": case(name, 490)}
+        for name in (*coalescing.TICK, "longpolling")
+    }
+    bursts["socketio-websocket"] = {
+        "off": case("socketio-websocket", 0),
+        "turn": case("socketio-websocket", 0),
+        "window": case("socketio-websocket", 490),
+    }
+    # 500 deliveries at six to a frame: 83 frames.
+    poisson = {"websocket": {"off": case("websocket", 0), "window": case("websocket", 417)}}
+    return coalescing.Batches(
+        bursts=bursts,
+        poisson=poisson,
+        p95_ms={name: {"off": p95_off_ms, "turn": 30.0} for name in coalescing.TICK},
+        waits_ms={"off": 1.0, "window": 31.0},
+    )
+
+
+def test_coalescing_predicts() -> None:
+    """100 messages a second in windows of 50 ms; a WebSocket frame less."""
+    predicted = coalescing.predict()
+    assert predicted.each == 6.0  # the first, and 100/s x 0.05 s
+    assert predicted.p50_ms == pytest.approx(30.0)  # 25 ms x 6 / 5
+    # Its own head of 2 or 4 bytes; {"event":"updateMessage","data":} is 33, and [] less a comma 1.
+    assert 33 + 1 + 2 <= predicted.saved["websocket"] <= 33 + 1 + 4
+
+
+def test_coalescing_counts_frames_by_their_brackets() -> None:
+    """500 deliveries with 490 x 34 bytes less around them are ten frames."""
+    cases = batches().bursts["websocket"]
+    assert coalescing.frames("websocket", cases, "turn") == 10
+
+
+def test_coalescing_verdicts() -> None:
+    """Worse without batching; no worse; other bytes than the frames account for."""
+    assert decided(coalescing.EXPERIMENT, batches()) == "reproduced"
+    assert decided(coalescing.EXPERIMENT, batches(p95_off_ms=20.0)) == "erratum"
+    assert decided(coalescing.EXPERIMENT, batches(saved=9.0)) == "not reproduced"
+
+
+def test_coalescing_plot() -> None:
+    """Both settings, each as theory and as measured."""
+    text = drawn(coalescing.EXPERIMENT, coalescing.predict(), batches())
+    assert "one frame a turn, theory" in text
+    assert "one frame a message, measured" in text
