@@ -44,8 +44,8 @@ class Interval:
     """The median of `n` runs, and from where to where the median of all runs may lie.
 
     `level` is how often such an interval holds the true one: exact from six runs on. Below, it is
-    nominal, for the bootstrap of so few is too sure of itself: of 5 runs, nine intervals in ten
-    hold it, not nineteen in twenty.
+    nominal, for the bootstrap of so few is too sure of itself: of 5 runs, fifteen intervals in
+    sixteen hold it, not nineteen in twenty.
     """
 
     median: float

@@ -78,7 +78,7 @@ def test_measures_and_says_that_it_can(capsys: pytest.CaptureFixture[str]) -> No
     said = words(capsys)
     for title in (TITLE, TITLE_MACHINE, TITLE_PARTS, "labs bench can run here."):
         assert title in said
-    assert re.search(r"n = [\d,]+ deliveries in [\d.]+ s, every one checked", said)
+    assert re.search(r"n = [\d,]+ deliveries in [\d.]+ s, all checked", said)
 
 
 @pytest.mark.usefixtures("quiet")
