@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from labs.bench.given import checked, nearest
 from labs.errors import UsageError
 from labs.settings import Settings
 
@@ -85,14 +86,25 @@ class Workload:
             if getattr(self, name) not in choices:
                 given = getattr(self, name)
                 raise self._wrong(f"{name} is {given!r}; give one of {', '.join(choices)}")
-        self._check_together()
-        unknown = set(self.settings) - set(Settings.__slots__)
-        if unknown:
-            raise self._wrong(f"no setting is called {sorted(unknown)[0]!r}")
         try:
-            msgspec.convert(self.settings, Settings)
-        except (UsageError, msgspec.ValidationError) as error:
+            settings = checked(self.settings)
+        except UsageError as error:
             raise self._wrong(f"settings: {error}") from None
+        self._check_together()
+        if self.loop == "open":
+            self._check_rate(settings)
+
+    def _check_rate(self, settings: Settings) -> None:
+        """A sender whom the chat would hold back keeps no schedule."""
+        seconds = self.warmup_s + self.duration_s
+        most = (settings.rate_per_s + settings.rate_burst / seconds) * self.talkers
+        if self.arrivals != "none" and self.rate_per_s > most:
+            raise self._wrong(
+                f"rate_per_s is {self.rate_per_s:g} of {_senders(self.talkers)}; give 0 to "
+                f"{most:g}, for the chat lets each make {settings.rate_per_s:g} requests a second "
+                f"and {settings.rate_burst} at once: more senders, or settings.rate_per_s and "
+                "settings.rate_burst, raise that"
+            )
 
     def _check_together(self) -> None:
         if self.arrivals != "none" and not self.messages:
@@ -160,11 +172,13 @@ class Workload:
         )
 
 
-_CHOICES = {
-    name: get_args(kind)
-    for name, kind in get_type_hints(Workload).items()
-    if (name in ("arrivals", "loop", "headers"))
-}
+_KINDS = get_type_hints(Workload)
+_CHOICES = {name: get_args(_KINDS[name]) for name in ("arrivals", "loop", "headers")}
+
+
+def _senders(number: int) -> str:
+    return "1 sender" if number == 1 else f"{number} senders"
+
 
 WORKLOADS = {
     workload.name: workload
@@ -271,7 +285,7 @@ def _read(path: Path) -> Workload:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no TOML: {error}") from None
     like = given.pop("like", None)
-    if like is not None and like not in WORKLOADS:
+    if like is not None and like not in list(WORKLOADS):
         raise UsageError(f"{path}: like is {like!r}; give one of {', '.join(WORKLOADS)}")
     base = {each.name: getattr(WORKLOADS[like], each.name) for each in _FIELDS} if like else {}
     for key in given:
@@ -285,18 +299,24 @@ def _read(path: Path) -> Workload:
 
 
 _FIELDS = fields(Workload)
-_KINDS = get_type_hints(Workload)
 
 
 def _check_key(path: Path, key: str, value: object) -> None:
     """Raises `UsageError` for a key there is not, or a value of the wrong kind."""
     if key not in _KINDS:
-        near = difflib.get_close_matches(key, _KINDS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_KINDS)}"
-        raise UsageError(f"{path}: a workload has no {key!r}; {hint}")
+        raise UsageError(f"{path}: a workload has no {key!r}; {nearest(key, _KINDS)}")
     try:
         msgspec.convert(value, _KINDS[key])
-    except msgspec.ValidationError as error:
-        least, most = _RANGES.get(key, (None, None))
-        allowed = f"; give {least:g} to {most:g}" if least is not None else ""
-        raise UsageError(f"{path}: {key} is {value!r}: {error}{allowed}") from None
+    except msgspec.ValidationError:
+        raise UsageError(f"{path}: {key} is {value!r}; give {_allowed(key)}") from None
+
+
+def _allowed(key: str) -> str:
+    """What a key of a file may be."""
+    if key in _CHOICES:
+        return f"one of {', '.join(_CHOICES[key])}"
+    if key in _RANGES:
+        least, most = _RANGES[key]
+        whole = "a whole number from " if _KINDS[key] is int else ""
+        return f"{whole}{least:g} to {most:g}"
+    return {bool: "true or false", str: "a text"}.get(_KINDS[key], "a table of settings")

@@ -64,6 +64,17 @@ def test_a_bad_workload_says_what_is_allowed(changes: dict[str, Any], said: str)
         workload(**changes)
 
 
+def test_a_sender_the_chat_would_hold_back_is_refused() -> None:
+    """In 2 s a session may make 100 requests at once and 50 a second more: 100 a second."""
+    once = {"senders": 1, "duration_s": 2.0, "warmup_s": 0.0}
+    with pytest.raises(UsageError, match=r"rate_per_s is 101 of 1 sender; give 0 to 100, for the"):
+        workload(rate_per_s=101.0, **once)
+    assert workload(rate_per_s=100.0, **once).messages == 200
+    assert workload(rate_per_s=200.0, **{**once, "senders": 2}).messages == 400
+    assert workload(rate_per_s=101.0, settings={"rate_per_s": 51.0}, **once).messages == 202
+    assert workload(rate_per_s=101.0, loop="closed", **once).messages == 202, "it waits anyway"
+
+
 FILE = """
 like = "paced"
 question = "How does my class talk?"
@@ -88,12 +99,31 @@ def test_a_file_is_a_workload_too(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("client = 3", r"class.toml: a workload has no 'client'; did you mean clients\?"),
-        ("clients = 'many'", r"class.toml: clients is 'many': .*; give 1 to 20000"),
+        ("clients = 'many'", r"class.toml: clients is 'many'; give a whole number from 1 to 20000"),
+        ("clients = 5.5", r"class.toml: clients is 5.5; give a whole number from 1 to 20000"),
         ("clients = 0", r"class.toml: workload class: clients is 0; give 1 to 20000"),
-        ("arrivals = 'often'", r"class.toml: arrivals is 'often'"),
+        ("rate_per_s = true", r"class.toml: rate_per_s is True; give 0 to 100000"),
+        ("keep_alive = 1", r"class.toml: keep_alive is 1; give true or false"),
+        ("name = 3", r"class.toml: name is 3; give a text"),
+        ("arrivals = 'often'", r"class.toml: arrivals is 'often'; give one of none, constant, po"),
+        ("arrivals = 3", r"class.toml: arrivals is 3; give one of none, constant, poisson, burst"),
+        ("loop = 'round'", r"class.toml: loop is 'round'; give one of open, closed"),
+        ("headers = ['python']", r"class.toml: headers is \['python'\]; give one of python, chrom"),
         ("like = 'loud'", r"class.toml: like is 'loud'; give one of idle, paced"),
-        ("settings = {hold = 1}", r"class.toml: .*no setting is called 'hold'"),
-        ("settings = {hold_s = 'x'}", r"class.toml: .*settings: "),
+        ("like = ['paced']", r"class.toml: like is \['paced'\]; give one of idle, paced"),
+        ("settings = 3", r"class.toml: settings is 3; give a table of settings"),
+        ("settings = {hold = 1}", r"class.toml: .*no setting is called 'hold'; did you mean hold_"),
+        ("settings = {qqq = 1}", r"class.toml: .*no setting is called 'qqq'; there are room, "),
+        ("settings = {hold_s = 'x'}", r"class.toml: .*hold_s is 'x'; give a number above 0"),
+        ("settings = {hold_s = 0}", r"class.toml: .*settings: hold_s is 0; give a positive number"),
+        ("settings = {retention = 2.5}", r"class.toml: .*retention is 2.5; give a whole number ab"),
+        ("settings = {compress = 1}", r"class.toml: .*compress is 1; give true or false"),
+        ("settings = {transports = 1}", r"class.toml: .*transports is 1; give a list of texts"),
+        ("settings = {coalesce_ms = 'no'}", r"class.toml: .*coalesce_ms is 'no'; .* or \"off\""),
+        (
+            "senders = 1\nrate_per_s = 200",
+            r"class.toml: .*rate_per_s is 200 of 1 sender; give 0 to",
+        ),
         ("clients 3", r"class.toml is no TOML"),
     ],
 )
