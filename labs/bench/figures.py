@@ -133,6 +133,17 @@ def _each(label: str, label_ko: str, name: str) -> Figure:
     return _figure(label, label_ko, lambda column: column.predicted_each.get(name) or None)
 
 
+def _entering(column: Summary) -> float | None:
+    known = bool(column.predicted_each)
+    entering = column.whole.of(phase="handshake") + column.whole.of(phase="join")
+    return column.per_client(entering) if known else None
+
+
+def _quiet(column: Summary) -> float | None:
+    silent = column.predicted_each and not column.workload.messages
+    return column.per_minute(column.steady.both) if silent else None
+
+
 def _difference(column: Summary) -> str:
     gap = column.difference
     return f"{gap:+,.0f}" if gap and abs(gap) >= HALF_A_BYTE else number(gap)
@@ -200,9 +211,11 @@ PREDICTED_EACH = Group(
     "예측한 바이트, 하나씩",
     [
         _each("handshake and join", "연결 수립과 입장", "handshake"),
+        _figure("... as measured", "... 잰 값", _entering),
         _each("message sent", "보낸 메시지", "message"),
         _each("message delivered", "전달된 메시지", "delivery"),
         _each("quiet minute", "말 없는 1분", "idle_minute"),
+        _figure("... as measured", "... 잰 값", _quiet),
     ],
 )
 

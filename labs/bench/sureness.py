@@ -19,7 +19,7 @@ MISSES = {
     4: ("one time in eight", "여덟에 한 번"),
     5: ("one time in sixteen", "열여섯에 한 번"),
 }
-"""How often the bootstrap interval of so few runs misses. It reaches from the least to the greatest,
+"""How often the bootstrap interval of so few runs misses. It is from the least to the greatest,
 so it misses where all n lie on one side of the median: 2 times in 2**n. A test counts it too."""
 
 HELD_RUNS = 20
