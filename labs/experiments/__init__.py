@@ -23,6 +23,7 @@ EXPERIMENTS = (
     "idle-polling",
     "polling-delay",
     "longpolling-transit",
+    "longpolling-frequent",
     "streaming-requests",
     "websocket-framing",
     "half-open",

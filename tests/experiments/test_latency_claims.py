@@ -12,7 +12,13 @@ import pytest
 
 from labs.bench.light.polling import LongPolling
 from labs.errors import LabError
-from labs.experiments import far, longpolling_transit, polling_delay, rfc6202_transits
+from labs.experiments import (
+    far,
+    longpolling_frequent,
+    longpolling_transit,
+    polling_delay,
+    rfc6202_transits,
+)
 from labs.experiments.experiment import Finding, verdict
 from labs.experiments.plotting import svg
 from labs.net.network import load
@@ -165,6 +171,47 @@ class TestLongpollingTransit:
         drawn = svg(longpolling_transit.plot(right, right))
         assert ">two transits<" in drawn
         assert ">longpolling, measured<" in drawn
+
+
+class TestLongpollingFrequent:
+    def measured(self) -> longpolling_frequent.Frequent:
+        """As predicted, and a poll costs the server four times what a frame does."""
+        right = longpolling_frequent.predict()
+        return replace(
+            right,
+            far={rate: replace(each, cpu_ms=0.1) for rate, each in right.far.items()},
+            beside={rate: replace(each, cpu_ms=0.4) for rate, each in right.beside.items()},
+            pushed={rate: replace(each, cpu_ms=0.1) for rate, each in right.pushed.items()},
+        )
+
+    def test_predicts(self) -> None:
+        load = longpolling_frequent.load
+        # 6 messages in a second, 50 ms away: one in 167 ms, and the next poll is back in 100.
+        assert load(6.0, 50.0) == longpolling_frequent.Load(6.0, 1.0, 50.0)
+        # 48: ten polls a second, 4.8 messages for each, that have waited for 50 ms on average.
+        often = load(48.0, 50.0)
+        assert (often.polls, often.batch, often.latency_ms) == pytest.approx((10.0, 4.8, 100.0))
+        assert load(48.0, 0.0).polls == 48.0
+
+    def test_judges(self) -> None:
+        judge, right = longpolling_frequent.judge, longpolling_frequent.predict()
+        good = self.measured()
+        assert failing(judge(right, good)) == []
+        cheap = {rate: replace(each, cpu_ms=0.39) for rate, each in good.pushed.items()}
+        findings = judge(right, replace(good, pushed=cheap))
+        assert failing(findings) == ["CPU of a delivery against a WebSocket, beside"]
+        assert verdict(findings) == "erratum"
+        endless = good.far | {96.0: replace(good.far[96.0], polls=96.0, batch=1.0)}
+        findings = judge(right, replace(good, far=endless))
+        said = ["polls, 96 messages/s, far", "batch, 96 messages/s, far"]
+        assert (failing(findings), verdict(findings)) == (said, "not reproduced")
+        split = replace(good, bursts={"coalesced": 2.0, "one by one": 2.0})
+        assert failing(judge(right, split)) == ["pieces of a burst, coalesced"]
+
+    def test_draws(self) -> None:
+        drawn = svg(longpolling_frequent.plot(longpolling_frequent.predict(), self.measured()))
+        assert ">100 ms round trip<" in drawn
+        assert ">measured<" in drawn
 
 
 class TestRfc6202:
