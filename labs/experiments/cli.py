@@ -1,4 +1,4 @@
-"""The commands about claims: `labs reproduce`, `labs list experiments`."""
+"""The commands about claims and choices: `labs reproduce`, `labs advise`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ Names = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command()(reproduce)
+    app.command()(advise)
 
 
 def reproduce(
@@ -32,3 +33,47 @@ def reproduce(
     from labs.experiments.command import reproduce as reproduced
 
     return reproduced(names, seed, out, markdown)
+
+
+def advise(
+    clients: Annotated[int, typer.Option(min=1, help="How many there are, all rooms together.")],
+    rate: Annotated[
+        str,
+        typer.Option(
+            help="Messages said in each room by all its members together: 0.2 a second, 12/min.",
+        ),
+    ],
+    rtt: Annotated[
+        str, typer.Option(help="The round trip between a client and the server: 80ms, 0.5s, 2.")
+    ] = "50ms",
+    max_latency: Annotated[
+        str, typer.Option(help="Within this 95 % of deliveries must be there, after sending.")
+    ] = "1s",
+    rooms: Annotated[int, typer.Option(min=1, help="The clients are spread over so many.")] = 1,
+    chars: Annotated[int, typer.Option(help="The median length of a text, in characters.")] = 24,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A proxy refuses the upgrade to WebSocket.")
+    ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Request heads of Chromium, not of Python.")
+    ] = False,
+    result: Annotated[
+        Path | None,
+        typer.Option(help="Take CPU and memory from a result of `labs bench`, not from here."),
+    ] = None,
+) -> int:
+    """Choose a transport: which ones meet a need, at what bytes, requests, CPU and memory."""
+    from labs.advise.command import advise as advised
+    from labs.advise.need import Need, rate_per_s, seconds
+
+    need = Need(
+        clients=clients,
+        rate_per_s=rate_per_s("--rate", rate),
+        rooms=rooms,
+        rtt_s=seconds("--rtt", rtt),
+        max_latency_s=seconds("--max-latency", max_latency),
+        chars=chars,
+        behind_proxy=behind_proxy,
+        browser=browser,
+    )
+    return advised(need, result)

@@ -1,0 +1,85 @@
+"""Measuring what servers cost, here and now, in some seconds.
+
+Two kinds of load, so that two costs can be told apart: a crowd that listens to one, and pairs that
+talk a great deal. Both at one server, one after the other; memory is of the first crowd it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from labs.advise.costs import Costs, fitted
+from labs.bench.results import Run, this_machine
+from labs.bench.run import Plan, make, serving
+from labs.bench.workload import Workload
+from labs.errors import LabError
+from labs.wire.control import Child, child, together
+
+SEED = 1
+ROUNDS = 3
+LANES = 3  # servers measured at the same time: CPU time is counted, not waited for
+SETTINGS = {"interval_s": 0.2}
+
+LISTENING = Workload(
+    name="listening",
+    clients=100,
+    senders=1,
+    probes=0,
+    duration_s=0.5,
+    warmup_s=0.0,
+    arrivals="constant",
+    rate_per_s=20.0,
+    settings=SETTINGS,
+)
+TALKING = Workload(
+    name="talking",
+    clients=20,
+    rooms=10,
+    probes=0,
+    duration_s=0.5,
+    warmup_s=0.0,
+    arrivals="constant",
+    rate_per_s=300.0,
+    settings=SETTINGS,
+)
+
+
+async def tried(names: Sequence[str]) -> Costs:
+    """The costs of these transports on this machine, now.
+
+    Raises `LabError` if a message met a wrong fate, or a process ended before its time.
+    """
+    waiting: asyncio.Queue[str] = asyncio.Queue()
+    for name in names:
+        waiting.put_nowait(name)
+    runs: list[Run] = []
+    await together(*(_lane(waiting, runs) for _ in range(LANES)))
+    how = (
+        f"measured just now: {ROUNDS} rounds each of {LISTENING.clients} clients that listen and "
+        f"{TALKING.clients} that talk, {LISTENING.duration_s:g} s, {LANES} servers at a time"
+    )
+    return fitted(runs, [LISTENING, TALKING], SEED, this_machine(), how)
+
+
+async def _lane(waiting: asyncio.Queue[str], runs: list[Run]) -> None:
+    async with child("the crowd", "labs.bench.load") as crowd:
+        while not waiting.empty():
+            runs += await _rounds(waiting.get_nowait(), crowd)
+
+
+async def _rounds(name: str, crowd: Child) -> list[Run]:
+    found = []
+    async with serving(Plan(LISTENING, name, "latency", 1, SEED)) as server:
+        for number in range(1, ROUNDS + 1):
+            for workload in (LISTENING, TALKING):
+                plan = Plan(workload, name, "latency", number, SEED)
+                run = await make(plan, server, [crowd], _at_once)
+                if not run.valid:
+                    raise LabError(f"{name}, {workload.name}: {run.outcome.wrong[0]}")
+                found.append(run)
+    return found
+
+
+async def _at_once() -> None:
+    """A run whose crowd is complete waits for nobody."""
