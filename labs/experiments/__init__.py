@@ -39,7 +39,9 @@ EXPERIMENTS = (
     "coordinated-omission",
     "pimentel-nickerson",
     "coalescing",
+    "zombies",
     # Folklore
+    "always-faster",
     "crossover",
     "six-connections",
     "buffering-proxy",

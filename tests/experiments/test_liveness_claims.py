@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 
 import pytest
 
-from labs.experiments import coalescing, half_open
+from labs.experiments import coalescing, half_open, pinging, zombies
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
 from labs.experiments.silent import cable
@@ -89,13 +90,14 @@ async def test_half_open_is_noticed_on_both_sides() -> None:
 
 async def test_a_pulled_cable_says_nothing() -> None:
     """Neither bytes nor an end pass after the pull, on old connections and on new ones."""
-    heard = asyncio.Queue[bytes]()
+    heard, ends = asyncio.Queue[bytes](), list[asyncio.StreamWriter]()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(100):
-            heard.put_nowait(data)
-        heard.put_nowait(b"end")
-        writer.close()
+        ends.append(writer)
+        with suppress(ConnectionError):
+            while data := await reader.read(100):
+                heard.put_nowait(data)
+            heard.put_nowait(b"end")
 
     server = await asyncio.start_server(listen, HOST, 0)
     async with server, cable(HOST, server.sockets[0].getsockname()[1]) as line:
@@ -109,8 +111,10 @@ async def test_a_pulled_cable_says_nothing() -> None:
             writer.close()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(heard.get(), 0.2)
-        old.transport.abort()
-        server.close()
+        for writer in (old, new, *ends):
+            writer.transport.abort()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 # coalescing
@@ -176,3 +180,67 @@ def test_coalescing_plot() -> None:
     text = drawn(coalescing.EXPERIMENT, coalescing.predict(), batches())
     assert "one frame a turn, theory" in text
     assert "one frame a message, measured" in text
+
+
+# zombies
+
+
+def held(
+    websockets_s: float = 50.2, socketio_s: float = 64.0, ping: int = 6
+) -> dict[str, zombies.Watched]:
+    """Eight clients of each, three intervals, the dead held for so long at full length."""
+
+    def watched(
+        known: pinging.Defaults, down: int, up: int, closed_s: float, told_s: float
+    ) -> zombies.Watched:
+        return zombies.Watched(
+            defaults=known,
+            sizes={"down": [down] * 24, "up": [up] * 24},
+            closed_s=[closed_s / zombies.SCALE] * 8,
+            told_s=[told_s / zombies.SCALE] * 8,
+        )
+
+    return {
+        "websockets": watched(pinging.Defaults(20, 20, 10), ping, 10, 40.1, websockets_s),
+        "socketio": watched(pinging.Defaults(25, 20), 3, 7, socketio_s, socketio_s),
+    }
+
+
+def test_zombies_bytes_and_times() -> None:
+    """A ping of 2 + 4, a pong of 2 + 4 + 4; a text frame of 2 + 1, a masked one of 2 + 4 + 1."""
+    predicted = zombies.predict()
+    assert predicted["websockets"].bytes_each == 16
+    assert predicted["socketio"].bytes_each == 10
+    assert (predicted["websockets"].least_s, predicted["websockets"].most_s) == (50, 50)
+    assert (predicted["socketio"].least_s, predicted["socketio"].most_s) == (45, 65)
+    found = zombies.EXPERIMENT.judge(predicted, held())
+    of = {finding.what: finding.measured for finding in found}
+    assert of["websockets: an hour, one side pinging"] == 2_880  # 16 x 3,600 / 20
+    assert of["socketio: an hour, one side pinging"] == 1_440  # 10 x 3,600 / 25
+
+
+def test_zombies_verdicts() -> None:
+    """Held longer than claimed; for so long that nothing explains it; other bytes."""
+    assert decided(zombies.EXPERIMENT, held()) == "erratum"
+    assert decided(zombies.EXPERIMENT, held(websockets_s=90.0)) == "not reproduced"
+    assert decided(zombies.EXPERIMENT, held(ping=8)) == "not reproduced"
+    claims = zombies.EXPERIMENT.judge(zombies.predict(), held(websockets_s=45.0, socketio_s=46.0))
+    assert verdict([finding for finding in claims if finding.of == "claim"]) == "reproduced"
+
+
+def test_zombies_plot() -> None:
+    """The claim, the theory and what was measured."""
+    text = drawn(zombies.EXPERIMENT, zombies.predict(), held())
+    assert "claim: I + T" in text
+    assert "theory: the program hears" in text
+    assert "measured: given up" in text
+
+
+@pytest.mark.parametrize("library", zombies.LIBRARIES)
+async def test_zombies_are_watched(library: str) -> None:
+    """A real server of each library, its times a hundredth of the defaults."""
+    found = await zombies.watch(library, clients=1, scale=100)
+    assert len(found.told_s) == 1
+    assert found.told_s[0] >= (found.defaults.interval_s + found.defaults.timeout_s) / 100 - 0.02
+    bytes_each = zombies.predict()[library].bytes_each
+    assert found.sizes["down"][0] + found.sizes["up"][0] == bytes_each
