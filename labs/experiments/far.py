@@ -141,8 +141,22 @@ class Talk:
     ears: Ears = field(default_factory=Ears)
     speakers: list[Light] = field(default_factory=list)
     listeners: list[Light] = field(default_factory=list)
+    newcomers: list[Light] = field(default_factory=list)
     _said: int = 0
     _due: int = 0
+
+    async def come_in(self) -> float:
+        """How long, in milliseconds, one more listener takes until it is in; nobody waits for it.
+
+        It counts from a TCP connection that stands, since the relay opens one at once.
+        """
+        number = len(self.listeners) + len(self.speakers) + len(self.newcomers)
+        like = type(self.listeners[0])
+        client = _client(like, number, self, self.url, len(self.speakers), 0.0)
+        self.newcomers.append(client)
+        since_ns = monotonic_ns()
+        await _enter(number, client)
+        return (monotonic_ns() - since_ns) / 1e6
 
     async def say(self, moments: Sequence[tuple[float, int]]) -> Heard:
         """Say a word at each moment: when, in seconds, and in which room.
@@ -225,10 +239,15 @@ async def talk(
             url = server.direct_url
             found.speakers.append(_client(made, number, found, url, rooms, 0.0))
         clients = [*found.listeners, *found.speakers]
-        for client in clients:
-            stack.callback(client.drop)  # nobody need hear that they leave
+        stack.callback(_drop, found)
         await together(*(_enter(number, client) for number, client in enumerate(clients)))
         yield found
+
+
+def _drop(talk: Talk) -> None:
+    # Nobody need hear that they leave.
+    for client in (*talk.newcomers, *talk.speakers, *talk.listeners):
+        client.drop()
 
 
 async def _enter(number: int, client: Light) -> None:

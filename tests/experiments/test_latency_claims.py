@@ -6,13 +6,12 @@ from dataclasses import replace
 from math import exp
 from random import Random
 from statistics import mean
-from urllib.parse import urlsplit
 
 import pytest
 
-from labs.bench.light.polling import LongPolling
 from labs.errors import LabError
 from labs.experiments import (
+    always_faster,
     far,
     longpolling_frequent,
     longpolling_transit,
@@ -38,23 +37,19 @@ class TestFar:
         assert heard.polls >= 4
 
     async def test_a_second_talk_goes_on_where_the_first_ended(self) -> None:
-        async with far.talk("websocket", 1.0) as held:
+        async with far.talk("websocket", 20.0) as held:
+            assert await held.come_in() >= 80.0  # two round trips
             first, second = await held.say([(0.0, 0)]), await held.say([(0.0, 0), (0.01, 0)])
         assert (len(first.latencies_ms), len(second.latencies_ms)) == (1, 2)
         assert (first.polls, second.polls) == (0, 0)  # nobody polls
         assert first.batches == 1
 
-    async def test_the_class_of_the_listeners_can_be_given(self) -> None:
-        class Own(LongPolling):
-            pass
-
-        async with far.talk("longpolling", 1.0, kind=Own) as held:
-            assert type(held.listeners[0]) is Own
-            assert type(held.speakers[0]) is LongPolling
-
-    async def test_the_listeners_reach_the_server_by_another_port(self) -> None:
-        async with far.talk("websocket", 1.0) as held:
-            assert urlsplit(held.url).port != urlsplit(held.server.direct_url).port
+    async def test_a_newcomer_over_http_needs_a_round_trip(self) -> None:
+        async with far.talk("longpolling", 20.0) as held:
+            assert await held.come_in() >= 40.0
+            assert await held.come_in() >= 40.0
+            heard = await held.say([(0.0, 0)])
+        assert len(heard.latencies_ms) == 1  # newcomers are not waited for
 
     def test_a_delay_as_a_file(self) -> None:
         with far.network_file(12.5) as file:
@@ -257,3 +252,39 @@ class TestRfc6202:
         assert drawn.startswith("<svg")
         assert ">long polling<" in drawn
         assert ">long polling, measured<" in drawn
+
+
+class TestAlwaysFaster:
+    def test_predicts(self) -> None:
+        predicted = always_faster.predict()
+        assert predicted.far_ms == {"longpolling": 25.0, "websocket": 25.0}
+        # Join and answer; Upgrade and 101, join and answer: 25 ms for each of them.
+        assert predicted.in_ms == {"longpolling": 50.0, "websocket": 100.0}
+        assert predicted.lan_ms["websocket"] == [0.5]
+
+    def raced(self, polls_ms: list[float], pushed_ms: list[float]) -> always_faster.Race:
+        lan_ms = {"longpolling": polls_ms, "websocket": pushed_ms}
+        return replace(always_faster.predict(), lan_ms=lan_ms)
+
+    def test_judges(self) -> None:
+        judge, right = always_faster.judge, always_faster.predict()
+        clear = self.raced([3.0, 3.1, 3.2, 3.3, 3.4], [2.0, 2.1, 2.2, 2.3, 2.4])
+        findings = judge(right, clear)
+        assert (failing(findings), verdict(findings)) == (
+            ["the same of a newcomer"],
+            "erratum",
+        )
+        alike = self.raced([2.0, 2.1, 2.2, 2.3, 2.4], [2.0, 2.1, 2.2, 2.3, 2.4])
+        assert len(failing(judge(right, alike))) == 2
+        late = replace(clear, in_ms={"longpolling": 110.0, "websocket": 100.0})
+        findings = judge(right, late)
+        assert (failing(findings), verdict(findings)) == (
+            ["a newcomer is in, longpolling"],
+            "not reproduced",
+        )
+
+    def test_draws(self) -> None:
+        found = self.raced([3.0, 3.1, 3.2], [2.0, 2.1, 2.2])
+        drawn = svg(always_faster.plot(always_faster.predict(), found))
+        assert ">two transits<" in drawn
+        assert ">websocket, measured<" in drawn
