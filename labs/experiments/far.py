@@ -71,10 +71,12 @@ async def distance(url: str, one_way_ms: float) -> AsyncIterator[str]:
 class Ears:
     """What light clients heard, and when: by client and number of the word.
 
-    `hear` raises `LabError` for what went wrong meanwhile.
+    `hear` raises `LabError` for what went wrong meanwhile. The words of clients whose numbers are
+    past the first `clients` are not waited for, nor kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clients: int) -> None:
+        self._clients = clients
         self.at_ns: dict[tuple[int, int], int] = {}
         self.wrong = ""
         self._wanted = 0
@@ -82,6 +84,8 @@ class Ears:
 
     def arrived(self, client: int, index: int, offset: int, at_ns: int) -> None:
         """A client heard a word."""
+        if client >= self._clients:
+            return
         if (client, index) in self.at_ns:
             self._fail(f"client{client} heard word {index} twice")
         self.at_ns[client, index] = at_ns
@@ -138,7 +142,7 @@ class Talk:
     server: lab.Served
     url: str
     one_way_ms: float
-    ears: Ears = field(default_factory=Ears)
+    ears: Ears
     speakers: list[Light] = field(default_factory=list)
     listeners: list[Light] = field(default_factory=list)
     newcomers: list[Light] = field(default_factory=list)
@@ -230,14 +234,15 @@ async def talk(
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(lab.serve(name, **FREE, **settings))
         away = distance(server.direct_url, one_way_ms)
-        found = Talk(server, await stack.enter_async_context(away), one_way_ms)
+        url, ears = await stack.enter_async_context(away), Ears(rooms * (1 + listeners))
+        found = Talk(server, url, one_way_ms, ears)
         for number in range(rooms * listeners):
             phase = phases[number] if phases else 0.0
-            client = _client(kind or made, number, found, found.url, rooms, phase)
+            client = _client(kind or made, number, found, url, rooms, phase)
             found.listeners.append(client)
         for number in range(rooms * listeners, rooms * (1 + listeners)):
-            url = server.direct_url
-            found.speakers.append(_client(made, number, found, url, rooms, 0.0))
+            client = _client(made, number, found, server.direct_url, rooms, 0.0)
+            found.speakers.append(client)
         clients = [*found.listeners, *found.speakers]
         stack.callback(_drop, found)
         await together(*(_enter(number, client) for number, client in enumerate(clients)))

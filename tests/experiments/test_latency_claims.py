@@ -60,7 +60,7 @@ class TestFar:
 
 class TestEars:
     async def test_what_is_heard_twice_or_from_nobody_ends_it(self) -> None:
-        twice, nobody, lost = far.Ears(), far.Ears(), far.Ears()
+        twice, nobody, lost = far.Ears(1), far.Ears(1), far.Ears(1)
         for _ in range(2):
             twice.arrived(0, 0, 1, 5)
         nobody.foreign(0)
@@ -71,7 +71,8 @@ class TestEars:
 
     async def test_what_is_missing_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(far, "WAIT_S", 0.01)
-        ears = far.Ears()
+        ears = far.Ears(1)
+        ears.arrived(1, 0, 1, 5)  # of a newcomer
         ears.arrived(0, 0, 1, 5)
         with pytest.raises(LabError, match="2 deliveries are missing"):
             await ears.hear(3)
