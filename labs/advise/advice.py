@@ -14,7 +14,7 @@ from labs.advise.costs import Costs
 from labs.advise.flow import DEFAULT
 from labs.advise.need import Need, duration
 from labs.advise.option import HEADS, Option, candidates, weighed
-from labs.bench.cells import number, short
+from labs.bench.cells import count, number, short
 
 TIE = 0.1
 
@@ -57,7 +57,8 @@ class Advice:
         if other := self.runner_up:
             met = "조건을 만족하고" if other.meets else "조건을 만족하지 못하고"
             times = other.client_bytes_per_s / self.best.client_bytes_per_s
-            said += f" 차선: {other.name}. {met}, 바이트는 {short(times)}배이다."
+            said += f" 차선: {other.name}. {met}, 바이트는 {short(times)}배이며, "
+            said += f"전달의 95 %가 {duration(other.p95_s)} 안에 도착한다."
         return said
 
     def _fewest(self) -> bool:
@@ -175,8 +176,9 @@ def _stretched(need: Need, costs: Costs, options: Sequence[Option]) -> list[str]
     )
     rounds = min(cost.rounds for cost in each)
     return [
-        f"they are estimates: straight lines through nothing, from {clients} connections to "
+        f"they are estimates: straight lines through the origin, from {clients} connections to "
         f"{need.clients:,} ({short(need.clients / clients)} times) and to at most {short(times)} "
-        f"times the exchanges a second; from-to are the least and the most of {rounds} "
-        f"round{'' if rounds == 1 else 's'}, no interval of confidence"
+        "times the exchanges a second; from-to are the least and the most of "
+        f"{count(rounds, 'round')}, no interval of confidence; memory is of the first round's "
+        "crowd, and of what a server allocates once"
     ]

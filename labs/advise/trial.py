@@ -2,11 +2,12 @@
 
 Two kinds of load, so that two costs can be told apart: a crowd that listens to one, and pairs that
 talk a great deal. Both at one server, one after the other; memory is of the first crowd it has.
+All servers are measured at once: CPU time is counted, not waited for, though what they take from
+each other's caches is in it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from labs.advise.costs import Costs, fitted
@@ -14,11 +15,10 @@ from labs.bench.results import Run, this_machine
 from labs.bench.run import Plan, make, serving
 from labs.bench.workload import Workload
 from labs.errors import LabError
-from labs.wire.control import Child, child, together
+from labs.wire.control import child, together
 
 SEED = 1
 ROUNDS = 3
-LANES = 3  # servers measured at the same time: CPU time is counted, not waited for
 SETTINGS = {"interval_s": 0.2}
 
 LISTENING = Workload(
@@ -50,35 +50,25 @@ async def tried(names: Sequence[str]) -> Costs:
 
     Raises `LabError` if a message met a wrong fate, or a process ended before its time.
     """
-    waiting: asyncio.Queue[str] = asyncio.Queue()
-    for name in names:
-        waiting.put_nowait(name)
     runs: list[Run] = []
-    await together(*(_lane(waiting, runs) for _ in range(LANES)))
+    await together(*(_rounds(name, runs) for name in names))
     how = (
         f"measured just now: {ROUNDS} rounds each of {LISTENING.clients} clients that listen and "
-        f"{TALKING.clients} that talk, {LISTENING.duration_s:g} s, {LANES} servers at a time"
+        f"{TALKING.clients} that talk, {LISTENING.duration_s:g} s, all servers at once"
     )
     return fitted(runs, [LISTENING, TALKING], SEED, this_machine(), how)
 
 
-async def _lane(waiting: asyncio.Queue[str], runs: list[Run]) -> None:
-    async with child("the crowd", "labs.bench.load") as crowd:
-        while not waiting.empty():
-            runs += await _rounds(waiting.get_nowait(), crowd)
-
-
-async def _rounds(name: str, crowd: Child) -> list[Run]:
-    found = []
-    async with serving(Plan(LISTENING, name, "latency", 1, SEED)) as server:
+async def _rounds(name: str, runs: list[Run]) -> None:
+    first = Plan(LISTENING, name, "latency", 1, SEED)
+    async with child("the crowd", "labs.bench.load") as crowd, serving(first) as server:
         for number in range(1, ROUNDS + 1):
             for workload in (LISTENING, TALKING):
                 plan = Plan(workload, name, "latency", number, SEED)
                 run = await make(plan, server, [crowd], _at_once)
                 if not run.valid:
                     raise LabError(f"{name}, {workload.name}: {run.outcome.wrong[0]}")
-                found.append(run)
-    return found
+                runs.append(run)
 
 
 async def _at_once() -> None:

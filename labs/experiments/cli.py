@@ -59,7 +59,7 @@ def advise(
     ] = False,
     result: Annotated[
         Path | None,
-        typer.Option(help="Take CPU and memory from a result of `labs bench`, not from here."),
+        typer.Option(help="Take CPU and memory from a result of `labs bench`; else measured now."),
     ] = None,
 ) -> int:
     """Choose a transport: which ones meet a need, at what bytes, requests, CPU and memory."""
