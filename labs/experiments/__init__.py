@@ -31,6 +31,7 @@ EXPERIMENTS = (
     "engineio-upgrade",
     "engineio-path",
     "upgrade-refused",
+    "installed-or-web",
     # The literature
     "rfc6202-transits",
     "quantum-leap",
@@ -45,6 +46,7 @@ EXPERIMENTS = (
     "crossover",
     "six-connections",
     "buffering-proxy",
+    "sticky-sessions",
 )
 """Every experiment, in the order in which it is told; `some-name` is in `some_name.py`."""
 

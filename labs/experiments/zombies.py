@@ -109,6 +109,8 @@ async def watch(library: str, clients: int = CLIENTS, scale: float = SCALE) -> W
         for _ in range(clients):
             await stack.enter_async_context(answering(line.port))
             await asyncio.sleep(short.interval_s / clients)
+        # Clear of all pings: those of the first client are due when the last has waited.
+        await asyncio.sleep(short.interval_s / clients / 2)
         begun_ns = time.monotonic_ns()
         await asyncio.sleep(INTERVALS * short.interval_s)
         sizes = _sizes(line, begun_ns)
@@ -118,7 +120,9 @@ async def watch(library: str, clients: int = CLIENTS, scale: float = SCALE) -> W
             await asyncio.wait_for(peers.all_gone(), within_s)
         except TimeoutError:
             raise LabError(f"{library} still held a dead peer after {within_s:g} s") from None
-        last_s = {event.connection: event.at_ns / 1e9 for event in line.tap.events if event.data}
+        last_s = {
+            event.connection: event.at_ns / 1e9 for event in line.tap.events if event.kind == "up"
+        }
     return Watched(
         defaults=full,
         sizes=sizes,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from contextlib import suppress
 
+import aiohttp
+import msgspec
 import pytest
+from aiohttp import web
 
-from labs.experiments import coalescing, half_open, pinging, zombies
+from labs.experiments import coalescing, half_open, pinging, sticky_sessions, zombies
+from labs.experiments.balancer import balancing
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
 from labs.experiments.silent import cable
@@ -244,3 +249,74 @@ async def test_zombies_are_watched(library: str) -> None:
     assert found.told_s[0] >= (found.defaults.interval_s + found.defaults.timeout_s) / 100 - 0.02
     bytes_each = zombies.predict()[library].bytes_each
     assert found.sizes["down"][0] + found.sizes["up"][0] == bytes_each
+
+
+# sticky-sessions
+
+
+def test_sticky_sessions_by_hand() -> None:
+    """Ten requests in turn at two workers: the second, fourth ... of a session's are refused."""
+    predicted = sticky_sessions.predict()
+    turns = [(1 + place) % 2 for place in range(10)]  # the opening was worker 0's
+    assert predicted.refused["round-robin"] == sum(worker != 0 for worker in turns)
+    assert predicted.joined["round-robin socketio-polling"] == 0
+    assert predicted.joined["round-robin socketio-websocket"] == sticky_sessions.CLIENTS
+
+
+def test_sticky_sessions_verdicts() -> None:
+    """As foretold; clients that come in all the same; refusals that stickiness does not cure."""
+    predicted = sticky_sessions.predict()
+    assert decided(sticky_sessions.EXPERIMENT, predicted) == "reproduced"
+    joined = {**predicted.joined, "round-robin socketio-polling": 4}
+    other = msgspec.structs.replace(predicted, joined=joined)
+    assert decided(sticky_sessions.EXPERIMENT, other) == "erratum"
+    uncured = msgspec.structs.replace(predicted, refused={**predicted.refused, "sid": 3})
+    assert decided(sticky_sessions.EXPERIMENT, uncured) == "not reproduced"
+
+
+def test_sticky_sessions_plot() -> None:
+    """A bar of theory and a dot for each rule and transport."""
+    predicted = sticky_sessions.predict()
+    text = drawn(sticky_sessions.EXPERIMENT, predicted, predicted)
+    assert "round-robin socketio-polling" in text
+    assert "theory" in text
+    assert "measured" in text
+
+
+async def test_a_session_by_hand_on_two_workers() -> None:
+    """The symptom and the cure, with real servers."""
+    async with sticky_sessions.workers("socketio-polling", "round-robin") as (balancer, url):
+        assert await sticky_sessions.knock(url) == 5
+        assert Counter(each.worker for each in balancer.passed if each.named) == {0: 5, 1: 5}
+    async with sticky_sessions.workers("socketio-polling", "sid") as (balancer, url):
+        assert await sticky_sessions.knock(url) == 0
+        assert len({each.worker for each in balancer.passed}) == 1
+
+
+async def test_a_balancer_passes_websockets_on() -> None:
+    """Words go both ways, and a refusal of the upgrade keeps its status."""
+
+    async def echo(request: web.Request) -> web.StreamResponse:
+        if request.path != "/here":
+            return web.Response(status=403)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(f"heard {await socket.receive_str()}")
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/{path}", echo)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, HOST, 0)
+    await site.start()
+    workers = [f"http://{HOST}:{site.port}"]
+    async with balancing(workers, "address") as (balancer, url), aiohttp.ClientSession() as http:
+        async with http.ws_connect(f"{url}/here") as socket:
+            await socket.send_str("a word")
+            assert await socket.receive_str() == "heard a word"
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+            await http.ws_connect(f"{url}/there")
+        assert [each.status for each in balancer.passed] == [101, 403]
+    await runner.cleanup()
