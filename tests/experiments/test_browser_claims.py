@@ -7,21 +7,30 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 
 import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from websockets.frames import Frame, Opcode
 
+from labs import lab
 from labs.errors import LabError
-from labs.experiments import browser, nginx
+from labs.experiments import browser, messengers, nginx
 from labs.experiments import buffering_proxy as proxy
+from labs.experiments import installed_or_web as installed
 from labs.experiments import six_connections as six
 from labs.experiments.buffering_proxy import Arrived
 from labs.experiments.experiment import verdict
+from labs.experiments.messengers import Pulse
 from labs.experiments.nginx import Location
 from labs.experiments.plotting import svg
 from labs.experiments.proxied import UNCHUNKED, Listener, unchunked
+from labs.pages import WEB
+from labs.settings import Settings
+from labs.variants import load
+from labs.wire.recording import Event, Head, Kind, Recording
 from tests.need import need
 
 
@@ -34,6 +43,132 @@ def has_nginx() -> bool:
 
 def has_chromium() -> bool:
     return any(map(shutil.which, browser.PROGRAMS))
+
+
+# Installed, or in a tab
+
+
+def test_what_a_tab_costs_by_hand() -> None:
+    found = installed.predict()
+    scripts = ("chat", "errors", "i18n", "inbox", "lines", "wire")
+    names = ("index.html", "chat.css", *(f"{name}.js" for name in scripts))
+    told = (
+        b'{"variant":"polling","room":"lobby","interval_s":0.1,"timeout_s":10.0,'
+        b'"path":"/socket.io","transports":["polling","websocket"],"name_chars":32,'
+        b'"text_chars":2000}'
+    )
+    size = sum(WEB.joinpath(name).stat().st_size for name in names) + len(told)
+    size += load("polling").folder.joinpath("client.js").stat().st_size
+    assert (found.page_bytes, found.page_requests) == (size, 10)
+    assert (found.again_bytes, found.installed_bytes) == (size, 0)
+    assert found.polls == {"terminal": 10.0, "tab, visible": 10.0, "tab, hidden": 1.0}
+    assert found.killed_s == {"terminal": 2.0, "tab": 2.0}
+
+
+def test_a_tab_that_is_as_predicted_is_no_installed_messenger() -> None:
+    found = installed.predict()
+    assert verdict(installed.judge(found, found)) == "reproduced"
+
+
+def test_a_hidden_tab_that_polls_on_is_not_explained() -> None:
+    predicted = installed.predict()
+    polls = {**predicted.polls, "tab, hidden": 10.0}
+    found = msgspec.structs.replace(predicted, polls=polls)
+    assert verdict(installed.judge(predicted, found)) == "not reproduced"
+
+
+def test_a_tab_that_pings_or_remembers_is_an_erratum() -> None:
+    predicted = installed.predict()
+    pings = msgspec.structs.replace(predicted, pings={"installed": 1.0, "tab": 1.0})
+    assert verdict(installed.judge(predicted, pings)) == "erratum"
+    remembers = msgspec.structs.replace(predicted, lost=3)
+    assert verdict(installed.judge(predicted, remembers)) == "erratum"
+
+
+def test_a_lease_that_does_not_end_is_not_explained() -> None:
+    predicted = installed.predict()
+    found = msgspec.structs.replace(predicted, killed_s={"terminal": 2.0, "tab": 9.0})
+    wrong = [each.what for each in installed.judge(predicted, found) if not each.holds]
+    assert wrong == ["tab killed: gone after"]
+
+
+def test_tabs_and_terminals_are_drawn() -> None:
+    predicted = installed.predict()
+    drawn = svg(installed.plot(predicted, predicted))
+    for word in ("theory", "measured", "tab, hidden", "terminal, killed"):
+        assert word in drawn
+
+
+def recorded(*events: tuple[int, int, Kind, bytes]) -> Recording:
+    """A recording; each event's moment in milliseconds, connection, kind and bytes."""
+    made = [Event(at * 1_000_000, connection, kind, data) for at, connection, kind, data in events]
+    return Recording(Head(1, "2026-01-01T00:00:00"), made)
+
+
+def upgrade(*fields: str) -> bytes:
+    lines = ("GET / HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket", *fields)
+    return "\r\n".join((*lines, "", "")).encode()
+
+
+SWITCHED = b"HTTP/1.1 101 \r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def test_pings_are_counted_by_who_sent_them() -> None:
+    ping, pong = (Frame(opcode, b"1") for opcode in (Opcode.PING, Opcode.PONG))
+    up, down = ping.serialize(mask=True), ping.serialize(mask=False)
+    found = messengers.pulses(
+        recorded(
+            (0, 0, "up", upgrade()),
+            (0, 0, "down", SWITCHED),
+            (500, 0, "up", up),
+            (1_000, 0, "up", up),
+            (0, 1, "up", upgrade("Origin: http://x")),
+            (0, 1, "down", SWITCHED),
+            (500, 1, "down", down),
+            (500, 1, "up", pong.serialize(mask=True)),
+            (2_000, 1, "down", down),
+            (0, 2, "up", b"GET /updateMessage HTTP/1.1\r\nHost: x\r\n\r\n"),
+        )
+    )
+    assert found == [Pulse(False, 1.0, 2, 0, 0), Pulse(True, 2.0, 0, 2, 1)]
+    # Two pings in a second are one for each half of it.
+    assert messengers.pings(found, False, 0.5) == 1.0
+    assert messengers.pings(found, True, 0.5) == 0.0
+    assert messengers.pongs(found) == 0.5
+
+
+def test_beacons_are_told_from_what_a_program_says() -> None:
+    head = b"POST /disconnect HTTP/1.1\r\nHost: x\r\n%bContent-Length: 2\r\n\r\n{}"
+    browsers, programs = head % b"Origin: http://x\r\n", head % b""
+    assert messengers.beacons(recorded((0, 0, "up", browsers), (0, 1, "up", programs))) == 1
+
+
+async def test_a_terminal_is_seen_to_come_and_go() -> None:
+    async with (
+        lab.serve("polling", interval_s=0.1) as server,
+        messengers.watching(server) as watch,
+        messengers.terminal(server, "terminal") as program,
+    ):
+        assert await watch.saw("join", "terminal") <= monotonic()
+        assert (await server.traffic()).of(phase="page") == 0
+        await program.close()
+        await watch.saw("leave", "terminal")
+        offset = await watch.say("welcome back")
+        assert await messengers.returned(server, str(offset - 1), "welcome back") == [
+            "welcome back"
+        ]
+
+
+async def test_who_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messengers, "PATIENCE_S", 0.05)
+    variant = load("polling")
+    settings = variant.settings(Settings(interval_s=0.1))
+    async with variant.serve(variant.chat(settings), "127.0.0.1", 0) as url:
+        watch = messengers.Watch(variant.client(url, settings))
+        await watch.start()
+        with pytest.raises(LabError, match="nobody was not seen to join"):
+            await watch.saw("join", "nobody")
+        await watch.stop()
 
 
 # Six connections
