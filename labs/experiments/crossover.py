@@ -166,23 +166,22 @@ def judge(predicted: Predicted, found: Found) -> list[Finding]:
 
 def plot(predicted: Predicted, found: Found) -> Figure:
     """By rate, bytes a second, and those of push by those of polling; the axes logarithmic."""
-    figure, (total, share) = axes(columns=2, height_in=3.4, right=0.76)
+    figure, (total, share) = axes(columns=2, height_in=3.4, right=0.74)
     figure.subplots_adjust(wspace=0.32)
     rates = [float(rate) for rate in np.geomspace(RATES[0] / 2, RATES[-1] * 2, 60)]
     lines = [(name, name, USUAL) for name in FIVE]
-    lines.append(("websocket", f"the same, {INTERVAL_S:g} s window", WAITING))
+    lines.append(("websocket", f"websocket, {INTERVAL_S:g} s window", WAITING))
     for index, (name, label, use) in enumerate(lines):
         _draw(total, rates, name, use, found, index)
         _draw(share, rates, name, use, found, index, label)
     total.set_ylabel("bytes a second and client")
-    share.set_ylabel("by those of polling")
+    share.set_ylabel(f"by those of polling every {INTERVAL_S:g} s")
     for on in (total, share):
         on.set_xscale("log")
         on.set_yscale("log")
         logarithmic(on.xaxis)
         logarithmic(on.yaxis)
-        on.set_xlabel("messages/s (log scales)")
-    share.set_title(f"{MEMBERS} members, polls every {INTERVAL_S:g} s", fontsize=9)
+        on.set_xlabel(f"messages/s to {MEMBERS} (log scales)")
     legend(share)
     return figure
 
