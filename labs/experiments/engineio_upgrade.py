@@ -14,8 +14,13 @@ protocol 5; labs/bench/prediction/packets.py has the bytes):
     2 requests, 5 round trips             1 request, 3            7 requests, 3
 
 So the upgrade costs a request and two round trips before anything is said. That is the Python
-client, which upgrades before it connects. The official JavaScript client connects by polling and
-upgrades meanwhile: its first message is as soon as with polling.
+client, which upgrades before it connects. The official JavaScript client, with which the lesson was
+taught, asks for the WebSocket, posts its 40 and polls, all after one round trip. But once it has
+been asked for the WebSocket the server's library answers polls with nothing (a noop), and keeps
+what there is until the upgrade is over, 3.5 round trips after the beginning. If the poll came
+before the upgrade's request it brought 40{...}, the join waits at the server, and the first message
+comes after 4; otherwise even 40{...} had to wait, and it comes after 5. Without an upgrade both
+clients need the same.
 
 Round trips are the time to the first message, divided by that of the network. What the processes
 do comes on top and never makes it shorter, so the least of some tries is taken, and must be nearer
@@ -30,6 +35,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -37,17 +43,19 @@ from matplotlib.figure import Figure
 
 from labs import lab
 from labs.bench import heads
-from labs.bench.light import light
+from labs.bench.light import Light, light
 from labs.bench.prediction import handshake
 from labs.bench.workload import Headers
+from labs.experiments.browser import Browser, browsing
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near, true
-from labs.experiments.plotting import axes, legend, measured, theory
+from labs.experiments.official_client import first_message_s, loaded
+from labs.experiments.plotting import axes, colour, legend, measured, theory
 from labs.experiments.upstream import Heard
 from labs.net.network import Network
 from labs.net.shaper import NetworkShape, Nobody
 from labs.settings import Settings
 from labs.wire.control import together
-from labs.wire.relay import relaying
+from labs.wire.relay import Direction, End, Piece, WayOut, relaying
 
 CLAIM = Claim(
     title="Socket.IO polls first, and then upgrades",
@@ -61,12 +69,15 @@ CLAIM = Claim(
 
 HOST = "127.0.0.1"
 ROUND_TRIPS = {"socketio": 5, "socketio-websocket": 3, "socketio-polling": 3}
+OFFICIAL = {"socketio": (4, 5), "socketio-websocket": (3, 3), "socketio-polling": (3, 3)}
+"""Round trips of the official client, at least and at most."""
 REQUESTS = {"socketio": 2, "socketio-websocket": 1, "socketio-polling": 7}
 STAMPED = {"socketio": 2, "socketio-websocket": 1, "socketio-polling": 3}  # of them, with a `t`
 STAMP_SLACK = 2  # bytes
 PROFILES: tuple[Headers, ...] = ("python", "chromium")
 DISTANCE = Network("far", delay_ms=100, up_bit_s=1_000_000_000, down_bit_s=1_000_000_000)
 ROUNDS = 3
+WORD_BYTES = 10
 SLACK = 0.5  # of a round trip: nearest to this whole number
 
 Sizes = dict[tuple[str, Headers], float]
@@ -77,15 +88,30 @@ Sizes = dict[tuple[str, Headers], float]
 class Opening:
     """What it takes to come in: bytes of opening and join, requests, round trips.
 
-    `first` is the transport of the first request, by configuration, and `switched` whether the
-    connection became a WebSocket.
+    Round trips are those of the Python client, and of the official one in a browser. `first` is
+    the transport of the first request, by configuration, and `switched` whether the connection
+    became a WebSocket.
     """
 
     sizes: Sizes
     requests: dict[str, float]
     round_trips: dict[str, float]
+    official: dict[str, float]
     first: dict[str, str]
     switched: dict[str, bool]
+
+
+class Far(NetworkShape):
+    """A network on which an end may come late, to somebody who has gone meanwhile."""
+
+    def __call__(self, direction: Direction, source: End, out: WayOut) -> WayOut:
+        """Put the link of this direction before a way out."""
+
+        def put_out(piece: Piece) -> None:
+            with suppress(OSError):  # it must not hold up the others on this link
+                out(piece)
+
+        return super().__call__(direction, source, put_out)
 
 
 def predict() -> Opening:
@@ -101,55 +127,74 @@ def predict() -> Opening:
     }
     first = dict.fromkeys(ROUND_TRIPS, "polling") | {"socketio-websocket": "websocket"}
     switched = {name: name != "socketio-polling" for name in ROUND_TRIPS}
-    requests, trips = dict(REQUESTS), dict(ROUND_TRIPS)
-    return Opening(sizes, {**requests}, {**trips}, first, switched)
+    official = {name: float(least) for name, (least, _) in OFFICIAL.items()}
+    return Opening(sizes, {**REQUESTS}, {**ROUND_TRIPS}, official, first, switched)
 
 
 async def run(seed: int) -> Opening:
     """Count what a client sends, then see how long one far away waits; side by side."""
-    found = Opening({}, {}, {}, {}, {})
-    await together(*(_open(name, seed, found) for name in ROUND_TRIPS))
+    found = Opening({}, {}, {}, {}, {}, {})
+    async with browsing() as browser:
+        in_front = asyncio.Lock()
+        await together(*(_open(name, seed, browser, in_front, found) for name in ROUND_TRIPS))
     return found
 
 
-async def _open(name: str, seed: int, found: Opening) -> None:
+async def _open(
+    name: str, seed: int, browser: Browser, in_front: asyncio.Lock, found: Opening
+) -> None:
     async with lab.serve(name, heartbeat_s=60.0) as server:
-        for profile in PROFILES:
-            found.sizes[name, profile], found.requests[name] = await _come_and_go(server, profile)
-        up = [event.data for event in (await server.recording()).events if event.kind == "up"]
-        found.first[name] = "websocket" if b"transport=websocket" in up[0] else "polling"
-        found.switched[name] = any(b"\r\nUpgrade: websocket\r\n" in each for each in up)
-        waits_s = [await _first_message_s(server, seed + each) for each in range(ROUNDS)]
-        found.round_trips[name] = min(waits_s) / (DISTANCE.rtt_ms / 1_000)
+        await _count(name, server, found)
+        there = urlsplit(server.direct_url).port or 80
+        async with relaying(HOST, there, Nobody(), shape=Far(DISTANCE, seed)) as relay:
+            url, rtt_s = f"http://{HOST}:{relay.port}", DISTANCE.rtt_ms / 1_000
+            waits_s = [await _python_s(server, url, f"python{each}") for each in range(ROUNDS)]
+            found.round_trips[name] = min(waits_s) / rtt_s
+            # One after the other: a tab behind another one is hidden, and its timers are slow.
+            async with in_front, loaded(browser, url, server.settings) as tab:
+                rooms = [server.settings.but(room=f"browser{each}") for each in range(ROUNDS)]
+                waits_s = [await first_message_s(tab, one) for one in rooms]
+            found.official[name] = min(waits_s) / rtt_s
 
 
-async def _come_and_go(server: lab.Served, profile: Headers) -> tuple[int, int]:
-    """What a client costs: the bytes until it has joined, and the requests until it has left."""
+async def _count(name: str, server: lab.Served, found: Opening) -> None:
+    """Past the tap: a client of each profile comes and stays, then one comes and goes."""
+    clients = {profile: _client(server, profile, profile) for profile in PROFILES}
+    for profile, (client, heard) in clients.items():
+        await client.connect("client0")
+        # A word goes up only after the POST of the join was answered, so that this is counted.
+        await heard.say(client, [WORD_BYTES])
+        passed = await server.traffic()
+        found.sizes[name, profile] = passed.of(phase="handshake") + passed.of(phase="join")
+    for client, _ in clients.values():
+        await client.close()
+    await server.traffic()
+    passing, _ = _client(server, "python", "passing")
+    await passing.connect("client0")
+    await passing.close()
+    found.requests[name] = (await server.traffic()).requests
+    up = [event.data for event in (await server.recording()).events if event.kind == "up"]
+    found.first[name] = "websocket" if b"transport=websocket" in up[0] else "polling"
+    found.switched[name] = any(b"\r\nUpgrade: websocket\r\n" in each for each in up)
+
+
+def _client(server: lab.Served, profile: Headers, room: str) -> tuple[Light, Heard]:
+    """A light client in a room of its own, so that nobody is there, and what it hears."""
     kind = light(server.variant)
     assert kind
-    settings = server.settings.but(room=profile)  # a room of its own, so that nobody is there
-    client = kind(0, server.url, settings, heads.find(profile), Heard(), phase=0.0)
+    settings, heard = server.settings.but(room=room), Heard()
+    return kind(0, server.url, settings, heads.find(profile), heard, phase=0.0), heard
+
+
+async def _python_s(server: lab.Served, url: str, room: str) -> float:
+    """From the Python client's first step until its first message is there."""
+    loop = asyncio.get_running_loop()
+    client = server.variant.client(url, server.settings.but(room=room))
+    begun_s = loop.time()
     await client.connect("client0")
-    came = await server.traffic()
+    await anext(client.messages())
+    waited_s = loop.time() - begun_s
     await client.close()
-    went = await server.traffic()
-    # The answer to the POST of a join may come after what a poll has brought.
-    size = came.of(phase="handshake") + came.of(phase="join") + went.of(phase="join")
-    return size, came.requests + went.requests
-
-
-async def _first_message_s(server: lab.Served, seed: int) -> float:
-    """From a client's first step until the first message is there, through a network."""
-    loop, there = asyncio.get_running_loop(), urlsplit(server.direct_url)
-    shape = NetworkShape(DISTANCE, seed)
-    async with relaying(HOST, there.port or 80, Nobody(), shape=shape) as relay:
-        settings = server.settings.but(room=f"far{seed}")
-        client = server.variant.client(f"http://{HOST}:{relay.port}", settings)
-        begun_s = loop.time()
-        await client.connect("client0")
-        await anext(client.messages())
-        waited_s = loop.time() - begun_s
-        await client.close()
     return waited_s
 
 
@@ -171,6 +216,12 @@ def judge(predicted: Opening, found: Opening) -> list[Finding]:
                 by=SLACK,
             ),
         ]
+    by_page = f"a page's clock in Chromium; {DISTANCE.rtt_ms:g} ms a round trip, least of {ROUNDS}"
+    for name, (least, most) in OFFICIAL.items():
+        what, seen = f"until the first message, official client, {name}", found.official[name]
+        findings.append(
+            bounded(what, "round trips", seen, by_page, least=least - SLACK, most=most + SLACK)
+        )
     for (name, profile), size in predicted.sizes.items():
         what, slack = f"opening and join, {name}, {profile}", STAMPED[name] * STAMP_SLACK
         seen = found.sizes[name, profile]
@@ -204,9 +255,12 @@ def plot(predicted: Opening, found: Opening) -> Figure:
     for index, (draw, of) in enumerate(((theory, predicted), (measured, found))):
         word = ("theory", "measured")[index]
         draw(left, [of.round_trips[name] for name in names], places, "", 6)
+        draw(left, [of.official[name] for name in names], places, "", 2)
         for place, profile in enumerate(PROFILES):
             sizes = [of.sizes[name, profile] for name in names]
             draw(right, sizes, places, f"{profile}, {word}", place)
+    left.annotate("Python", (4.1, 0.55), color=colour(6), fontsize=8)
+    left.annotate("official", (3.7, 0), color=colour(2), fontsize=8, ha="right")
     left.set_yticks(places, names)
     right.set_yticks(places, [""] * len(places))
     left.set_xlim(left=0)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import ClientRequest
 from aiohttp.http import SERVER_SOFTWARE
 
+from labs.errors import LabError
 from labs.experiments import (
     engineio_path,
     engineio_upgrade,
@@ -20,14 +22,20 @@ from labs.experiments import (
     upstream,
     websocket_framing,
 )
+from labs.experiments.browser import PROGRAMS, browsing
 from labs.experiments.experiment import AnyExperiment, verdict
+from labs.experiments.official_client import first_message_s, loaded
 from labs.experiments.plotting import svg
 from labs.experiments.refusing import HOST, Manner, refusing
+from labs.net.network import Network
 from labs.pages import VENDOR
+from labs.variants import load
+from labs.wire.relay import Piece, Sign
 from tests.need import need
 
 TEXT = "#0 good morning everyone"  # 24 characters, as the experiment has them
 BATCH = f'[{{"offset":3,"kind":"talk","name":"client0","text":"{TEXT}","at_ms":1234567890123}}]'
+NEAR = Network("near", delay_ms=1, up_bit_s=1_000_000_000, down_bit_s=1_000_000_000)
 DATE = "Date: Thu, 01 Jan 2026 00:00:00 GMT"
 
 
@@ -240,6 +248,7 @@ def test_what_coming_in_takes() -> None:
         "socketio-websocket": 1 + 1 + 1,
         "socketio-polling": 1 + 1 + 1,
     }
+    assert found.official == {"socketio": 4, "socketio-websocket": 3, "socketio-polling": 3}
     # Polling: GET, POST and GET to connect, POST and GET to join, a GET that stands, a POST.
     assert found.requests == {"socketio": 2, "socketio-websocket": 1, "socketio-polling": 7}
 
@@ -277,6 +286,8 @@ def test_the_verdicts_of_the_upgrade() -> None:
     assert verdict(judge(expected, expected)) == "reproduced"
     slow = replace(expected, round_trips={**expected.round_trips, "socketio": 6.0})
     assert verdict(judge(expected, slow)) == "not reproduced"
+    early = replace(expected, official={**expected.official, "socketio": 3.0})
+    assert verdict(judge(expected, early)) == "not reproduced"
     never = replace(expected, switched={**expected.switched, "socketio": False})
     assert verdict(judge(expected, never)) == "erratum"
 
@@ -284,6 +295,31 @@ def test_the_verdicts_of_the_upgrade() -> None:
 def test_the_plot_of_the_upgrade() -> None:
     expected = engineio_upgrade.predict()
     drawn(engineio_upgrade.EXPERIMENT, expected, expected, "python, theory", "chromium, measured")
+
+
+async def test_an_end_that_comes_to_nobody_holds_up_nobody() -> None:
+    shape, nobody, there = engineio_upgrade.Far(NEAR, 1), cast(Any, None), asyncio.Event()
+
+    def gone(piece: Piece) -> None:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    shape("down", nobody, gone)(Sign.END)
+    shape("down", nobody, lambda piece: there.set())(b"for another")
+    await asyncio.wait_for(there.wait(), 10)
+
+
+async def test_the_official_client_comes_in() -> None:
+    need(any(map(shutil.which, PROGRAMS)), "Chromium is needed (Debian: apt install chromium)")
+    need((VENDOR / "socket.io.js").is_file(), "npm is needed when the project is installed")
+    variant = load("socketio-websocket")
+    settings = variant.settings()
+    chat = variant.chat(settings)
+    async with variant.serve(chat, HOST, 0) as url, browsing() as browser:
+        async with loaded(browser, url, settings) as tab:
+            assert await first_message_s(tab, settings) > 0
+            with pytest.raises(LabError):
+                await first_message_s(tab, settings.but(path="/elsewhere"))
+        assert not list(chat.present())  # it has come, and gone
 
 
 # engineio-path
