@@ -45,7 +45,7 @@ CLAIM = Claim(
 
 NAMES = ("longpolling", "websocket")
 LAN = NETWORKS["lan"]
-ROUNDS, RATE_PER_S, WINDOW_S = 5, 15.0, 0.4  # of each, in seeded random order
+ROUNDS, RATE_PER_S, WINDOW_S = 5, 16.0, 0.5  # of each, in seeded random order
 TRANSIT_MS = 25.0
 WORDS, APART_S, NEWCOMERS = 7, 0.12, 5
 WORK_MS = 10.0  # servers and clients, on a machine with other work

@@ -42,7 +42,7 @@ CLAIM = Claim(
 
 TRANSITS_MS = (10.0, 30.0, 60.0)
 NAMES = ("longpolling", "websocket")
-CLIENTS, RATE_PER_S, WINDOW_S = 4, 5.0, 0.8
+CLIENTS, RATE_PER_S, WINDOW_S = 3, 5.0, 1.0
 WORK_MS = 15.0  # servers and clients, on a machine with other work
 SLOPE = 0.3  # 15 ms in 50, if that work comes at one end of the line and not at the other
 ROUNDED = 0.999  # a histogram keeps three digits
