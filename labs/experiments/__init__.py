@@ -41,6 +41,7 @@ EXPERIMENTS = (
     "pimentel-nickerson",
     "coalescing",
     "zombies",
+    "deflate",
     # Folklore
     "always-faster",
     "crossover",

@@ -11,12 +11,15 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from websockets.asyncio.client import connect
 
-from labs.experiments import coalescing, half_open, pinging, sticky_sessions, zombies
+from labs.experiments import coalescing, deflate, half_open, pinging, sticky_sessions, zombies
 from labs.experiments.balancer import balancing
+from labs.experiments.echo_host import Mode
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
 from labs.experiments.silent import cable
+from labs.wire.control import child
 from labs.wire.relay import HOST
 
 
@@ -320,3 +323,60 @@ async def test_a_balancer_passes_websockets_on() -> None:
             await http.ws_connect(f"{url}/there")
         assert [each.status for each in balancer.passed] == [101, 403]
     await runner.cleanup()
+
+
+# deflate
+
+
+def figures(**changed: object) -> deflate.Figures:
+    """What ought to come out: 12 KiB a connection, and 49 more where windows are kept."""
+    kib = {"none": 12.0, "alone": 12.5, "kept": 61.0}
+    return msgspec.structs.replace(deflate.predict(), **{"kib": kib, **changed})
+
+
+def test_deflate_is_as_in_rfc_7692() -> None:
+    """Sections 7.2.3.1 and 7.2.3.2: Hello is 7 bytes, and 5 when it was said before."""
+    hello = [b"Hello", b"Hello"]
+    assert deflate.packed(hello, "none") == [5, 5]
+    assert deflate.packed(hello, "alone") == [7, 7]
+    assert deflate.packed(hello, "kept") == [7, 5]
+
+
+def test_deflate_memory_by_hand() -> None:
+    """2^14 + 2^14 bytes and 6 KiB; 2^12 bytes and 7 KiB."""
+    assert deflate.predict().kib["kept"] == (16 + 16 + 6) + (4 + 7)
+
+
+def test_deflate_verdicts() -> None:
+    """As foretold; another price than is documented; other bytes than zlib makes."""
+    assert decided(deflate.EXPERIMENT, figures()) == "reproduced"
+    dear = figures(kib={"none": 40.0, "alone": 40.0, "kept": 89.0})
+    assert decided(deflate.EXPERIMENT, dear) == "erratum"
+    pair = {case: size + 1 for case, size in deflate.predict().pair.items()}
+    assert decided(deflate.EXPERIMENT, figures(pair=pair)) == "not reproduced"
+
+
+def test_deflate_plot() -> None:
+    """Both ways to compress, as zlib and as measured."""
+    text = drawn(deflate.EXPERIMENT, deflate.predict(), figures())
+    assert "kept: zlib says" in text
+    assert "alone: measured" in text
+
+
+@pytest.mark.parametrize("mode", deflate.MODES)
+async def test_a_pair_sends_what_zlib_makes(mode: Mode) -> None:
+    """Real servers of the library, to the byte; the longest text has a longer head."""
+    payloads = ["안녕 hello 안녕 hello".encode(), b"x" * 200, b"once more, hello"]
+    heads = [2 if size < 126 else 4 for size in deflate.packed(payloads, mode)]
+    expected = sum(heads) + sum(deflate.packed(payloads, mode))
+    assert await deflate.passed(payloads, mode) == expected
+
+
+async def test_the_echo_is_a_process_of_its_own() -> None:
+    """It compresses by default, and says back what it hears."""
+    async with child("the echo", "labs.experiments.echo_host") as host:
+        port = (await host.ask({"mode": "kept"}))["port"]
+        async with connect(f"ws://{HOST}:{port}/", proxy=None) as client:
+            assert [each.name for each in client.protocol.extensions] == ["permessage-deflate"]
+            await client.send("hello")
+            assert await client.recv() == "hello"
