@@ -50,9 +50,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labs import lab
 from labs.advise.flow import Use, weigh
-from labs.bench.results import Run
 from labs.experiments.crossover_cases import (
     CASES,
     INTERVAL_S,
@@ -63,15 +61,14 @@ from labs.experiments.crossover_cases import (
     WAITING,
     WINDOW_S,
     Case,
-    across,
     carried,
+    count,
     equal_per_s,
     least_members,
 )
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
 from labs.experiments.plotting import axes, legend, logarithmic, measured, theory
 from labs.variants import FIVE
-from labs.wire.control import together
 
 CLAIM = Claim(
     title="Push always carries fewer bytes than polling",
@@ -84,7 +81,7 @@ CLAIM = Claim(
 
 DIGITS, DIGITS_BYTES, SENT_BYTES = 0.02, 0.5, 4
 MERGED_S = 0.02
-LATE_S = 0.1
+LATE_S = 0.05
 DEVIATIONS = 3
 
 
@@ -123,17 +120,7 @@ def predict() -> Predicted:
 
 async def run(seed: int) -> Found:
     """Count them at the tap, side by side; one of them across a round trip."""
-    here, runs = [case for case in CASES if not case.far], dict[Case, Run]()
-
-    async def count() -> None:
-        counted = await lab.count_bytes([(case.workload, case.variant) for case in here], seed)
-        runs.update(zip(here, counted, strict=True))
-
-    async def go_far(case: Case) -> None:
-        runs[case] = await across(case, seed)
-
-    await together(count(), *(go_far(case) for case in CASES if case.far))
-    return [_each(runs[case], case.use.members) for case in CASES]
+    return await count(CASES, seed)
 
 
 def judge(predicted: Predicted, found: Found) -> list[Finding]:
@@ -186,11 +173,6 @@ def plot(predicted: Predicted, found: Found) -> Figure:
     return figure
 
 
-def _each(run: Run, members: int) -> float:
-    # The window ends later where its last message was late.
-    return run.windows["steady"].both / members / run.steady_s
-
-
 def _draw(
     on: Axes,
     rates: list[float],
@@ -234,7 +216,8 @@ def _reach(first: Case, second: Case) -> float:
     """How far the difference may be from what is expected, in bytes a second."""
     use, weights = first.use, weigh(first.variant)
     if first.far:
-        return weights.batch / use.rtt_s - weights.batch / (use.rtt_s + LATE_S)
+        late = 1 / use.rtt_s - 1 / (use.rtt_s + LATE_S)
+        return late * weights.batch * first.spoken_s / first.window_s
     digits = (
         DIGITS * weights.batch / use.interval_s
         + DIGITS_BYTES * use.rate_per_s

@@ -5,7 +5,9 @@ Every message is a batch on push (coalescing is off), unless the window is polli
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,7 +22,7 @@ from labs.errors import LabError
 from labs.net.between import Span
 from labs.net.line import Order
 from labs.net.network import Network
-from labs.wire.control import child
+from labs.wire.control import child, together
 
 INTERVAL_S = 0.5
 MEMBERS = 40
@@ -55,14 +57,47 @@ class Case:
         return self.use.rtt_s > 0
 
     @property
+    def spoken_s(self) -> float:
+        """How long messages are said in the window."""
+        return self.window_s - TAIL_S
+
+    @property
+    def clocked(self) -> bool:
+        """Whether requests are made by the clock, not by the message."""
+        return self.far or self.variant == "polling"
+
+    @property
     def expected(self) -> float:
-        """Bytes of one client and second."""
-        return carried(self.variant, self.use)
+        """Bytes of one client and second.
+
+        Across a round trip, that is at most one answer each while anything is said, and one more.
+        """
+        carries = carried(self.variant, self.use)
+        if not self.far:
+            return carries
+        rests = 1 - (self.spoken_s + self.use.rtt_s) / self.window_s
+        return carries - rests * (carries - self.by_message)
+
+    @property
+    def by_message(self) -> float:
+        """The part of it that each message has, however it is handed out."""
+        weights = weigh(self.variant)
+        return self.use.rate_per_s * (weights.message + weights.sent / self.use.members)
+
+    def counted(self, both: int, steady_s: float) -> float:
+        """Bytes of one client and second, from all of a window that may have ended late.
+
+        More polls go by in a longer window, but not more messages.
+        """
+        each = both / self.use.members / self.window_s
+        if not self.clocked:
+            return each
+        return self.by_message + (each - self.by_message) * self.window_s / steady_s
 
     @property
     def workload(self) -> Workload:
         """The same for every transport of one use: so many messages in the window."""
-        use, spoken_s = self.use, self.window_s - TAIL_S
+        use, spoken_s = self.use, self.spoken_s
         return Workload(
             name=f"crossover {use.rate_per_s:g}/s, {use.members}",
             clients=use.members,
@@ -131,25 +166,46 @@ def least_members(variant: str) -> float:
     return (weigh("polling").sent - mine.sent) / mine.batch
 
 
-async def across(case: Case, seed: int) -> Run:
-    """A run behind a relay that keeps everything back for half the round trip each way.
+async def count(cases: Sequence[Case], seed: int) -> list[float]:
+    """Bytes of one client and second, of each case; all windows begin when everyone has joined.
 
-    The tap stands on the clients' side of it. Raises `LabError` if a message met a wrong fate.
+    For processes that start take the machine from those that keep time. Raises `LabError` if a
+    message met a wrong fate.
     """
-    network = Network("far", case.use.rtt_s * 500, up_bit_s=10**9, down_bit_s=10**9)
+    ready, found = asyncio.Barrier(len(cases)), dict[Case, float]()
+
+    async def one(case: Case) -> None:
+        run = await made(case, seed, ready)
+        found[case] = case.counted(run.windows["steady"].both, run.steady_s)
+
+    await together(*(one(case) for case in cases))
+    return [found[case] for case in cases]
+
+
+async def made(case: Case, seed: int, ready: asyncio.Barrier) -> Run:
+    """The run of a case, through a tap on the clients' side of whatever is far."""
     plan = Plan(case.workload, case.variant, "bytes", 1, seed)
+
+    async def joined() -> None:
+        await ready.wait()
+
+    async with AsyncExitStack() as stack:
+        span = await stack.enter_async_context(_away(case, seed)) if case.far else None
+        server = await stack.enter_async_context(serving(plan, span))
+        crowd = await stack.enter_async_context(child("the crowd", "labs.bench.load"))
+        run = await make(plan, server, [crowd], joined)
+    if run.outcome.wrong:
+        raise LabError(f"{case.variant}, {case.workload.name}: {run.outcome.wrong[0]}")
+    return run
+
+
+@asynccontextmanager
+async def _away(case: Case, seed: int) -> AsyncIterator[Span]:
+    """A relay before the server that keeps everything back for half the round trip each way."""
+    network = Network("far", case.use.rtt_s * 500, up_bit_s=10**9, down_bit_s=10**9)
     async with child("the shaping relay", "labs.net.shaper") as player:
         await player.ask(msgspec.to_builtins(Order(network, seed)), START_S)
-        span = Span(network, seed, player, "relay")
-        async with serving(plan, span) as server, child("the crowd", "labs.bench.load") as crowd:
-            found = await make(plan, server, [crowd], _at_once)
-    if found.outcome.wrong:
-        raise LabError(f"{case.variant}, {case.workload.name}: {found.outcome.wrong[0]}")
-    return found
-
-
-async def _at_once() -> None:
-    """A run that is alone waits for nobody."""
+        yield Span(network, seed, player, "relay")
 
 
 def _bisected(apart: Callable[[float], float], low: float, high: float) -> float:

@@ -6,10 +6,9 @@ from math import exp
 
 import pytest
 
-from labs import lab
 from labs.advise.flow import Use, Weights, flow, held_polls, polled_every_s, weigh
 from labs.experiments import crossover
-from labs.experiments.crossover_cases import CASES, Case, across, equal_per_s, least_members
+from labs.experiments.crossover_cases import CASES, Case, count, equal_per_s, least_members
 from labs.experiments.experiment import verdict
 from labs.experiments.plotting import svg
 
@@ -94,6 +93,27 @@ def test_no_rate_is_equal_where_push_waits_as_long() -> None:
     assert equal_per_s(Case("polling", use), Case("websocket", use)) is None
 
 
+def test_a_late_end_of_the_window_adds_polls_but_no_messages() -> None:
+    case = Case("polling", Use(rate_per_s=10, members=4), window_s=5.0)
+    polls = 700
+    said = case.by_message * 5 * 4
+    # Six seconds of polls, of 700 B a client and second, and five seconds' worth of messages.
+    assert case.counted(round(said + polls * 4 * 6), 6.0) == pytest.approx(
+        case.by_message + polls, rel=1e-3
+    )
+    pushed = Case("websocket", case.use, window_s=5.0)
+    assert pushed.counted(20_000, 6.0) == 1_000
+
+
+def test_across_a_round_trip_polls_are_made_while_there_is_talk() -> None:
+    case = Case("longpolling", Use(rate_per_s=1_000, members=4, rtt_s=0.5), window_s=5.0)
+    # Messages all the time for 4.2 s: an answer every 0.5 s, and one for the last of them.
+    answers = 4.2 / 0.5 + 1
+    assert case.expected == pytest.approx(
+        case.by_message + answers * weigh("longpolling").batch / 5, rel=1e-3
+    )
+
+
 def test_the_cases_lie_on_both_sides() -> None:
     for pair in crossover.predict().pairs:
         if pair.equal_per_s is None:
@@ -144,22 +164,15 @@ def test_the_plot_has_a_line_for_each_and_dots() -> None:
         assert f">{label}<" in drawn, label
 
 
-async def test_the_closed_form_is_what_passes() -> None:
-    case = Case("websocket", Use(rate_per_s=20, members=6, heartbeat_s=60), window_s=2.0)
-    (run,) = await lab.count_bytes([(case.workload, case.variant)])
-    each = run.windows["steady"].both / 6 / run.steady_s
+async def test_what_passes_is_the_closed_form_near_by_and_far_away() -> None:
+    near_by = Case("websocket", Use(rate_per_s=20, members=6, heartbeat_s=60), window_s=2.0)
+    far = Case("longpolling", Use(rate_per_s=40, members=2, rtt_s=0.4), window_s=2.0)
+    each, away = await count([near_by, far], seed=1)
     # 40 messages, of which the mean length is not that of the 400 typical ones.
     weights = weigh("websocket")
     by_hand = 20 * (weights.batch + weights.message) + 20 / 6 * weights.sent
-    assert case.workload.messages == 40
+    assert near_by.workload.messages == 40
     assert each == pytest.approx(by_hand, rel=0.15)
-
-
-async def test_across_a_round_trip_long_polls_take_many_messages_at_once() -> None:
-    far = Case("longpolling", Use(rate_per_s=40, members=2, rtt_s=0.4), window_s=2.0)
-    run = await across(far, seed=1)
-    steady, sends = run.windows["steady"], far.workload.messages
-    polls = steady.requests - sends
-    # Two clients, one poll a round trip at most, and the one that was under way.
-    assert 0 < polls <= 2 * (run.steady_s / 0.4 + 1)
-    assert polls < sends
+    # A head for each of 40 messages a second would be twice all this.
+    assert away < far.by_message * 1.15 + weigh("longpolling").batch * (1 / 0.4 + 1)
+    assert away > far.by_message * 0.85
