@@ -18,6 +18,8 @@ from labs.engine import Packet
 from labs.errors import CODES, ChatError
 from labs.http import BROKEN, checked
 
+LIMITED = "rate_limited"
+
 
 class _InOrder(engineio.AsyncClient):  # type: ignore[misc]
     """Engine.IO's client, which reads on when what it has read was taken.
@@ -65,20 +67,21 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
 async def refusal(error: SocketIOError) -> ChatError | None:
     """What the server said when it refused a connection, None if it said nothing.
 
-    Of a refused WebSocket the library keeps the status only. Two have one code; the others are
-    asked for again without the upgrade, which is refused in the same words.
+    Of a refused WebSocket the library keeps the status only. Too many requests are not followed
+    by one more; the others are asked for again without the upgrade, which our server refuses in
+    the same words. What another has refused, a proxy say, gets another status there.
     """
     told = error.__cause__.args[1:] if error.__cause__ else ()
     if told and isinstance(told[0], dict):
         return ChatError(**told[0])
     shake = error.__cause__.__context__ if error.__cause__ else None
-    for code in ("forbidden_origin", "rate_limited"):
-        if isinstance(shake, WSServerHandshakeError) and shake.status == CODES[code].status:
-            return ChatError(code, "the server has refused the connection")
+    if isinstance(shake, WSServerHandshakeError) and shake.status == CODES[LIMITED].status:
+        return ChatError(LIMITED, "the server has refused the connection")
     if isinstance(shake, WSServerHandshakeError):
         try:
             async with ClientSession() as http, http.get(shake.request_info.url) as response:
-                await checked(response)
+                if response.status == shake.status:
+                    await checked(response)
         except ChatError as told_again:
             return told_again
         except BROKEN:

@@ -166,7 +166,11 @@ class Client:
                 proxy=None,
             )
         except InvalidStatus as refusal:
-            raise refused(bytes(refusal.response.body)) from None
+            try:
+                told = refused(bytes(refusal.response.body))
+            except msgspec.MsgspecError:  # not by our server: by a proxy, say
+                raise refusal from None
+            raise told from None
 
     async def _entered(self) -> websockets.ClientConnection:
         """The connection that holds: a new one, at our place, if the last has ended."""

@@ -15,7 +15,7 @@ import enum
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic_ns
 from typing import Literal, Protocol, TypeAlias, cast
 
@@ -112,7 +112,8 @@ class End(asyncio.Protocol):
             self.reset()
         else:
             self._told = True
-            self.transport.write_eof()
+            with suppress(OSError):  # the peer has gone, and the system knows it before asyncio
+                self.transport.write_eof()
             if self._ended:
                 self.transport.close()
 

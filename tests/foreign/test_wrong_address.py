@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from labs.errors import ChatError
+from labs.experiments.refusing import refusing
 from labs.pages import VENDOR
 from tests.foreign.conftest import JS, PINNED, Run, Serve
 from tests.hostile.attacker import code_of
@@ -67,6 +68,17 @@ async def test_S9_1_a_wrong_transport(serve: Serve, run: Run, name: str, only: s
     client = server.variant.client(server.url, server.settings.but(transports=(only,)))
     with pytest.raises(ChatError, match=f"the transport here is {offered}"):
         await client.connect("alice")
+
+
+@pytest.mark.parametrize("name", ["websocket", "socketio-websocket"])
+async def test_a_proxy_s_refusal_is_not_taken_for_the_chat_s(serve: Serve, name: str) -> None:
+    """It is no code of the chat, and it names the status."""
+    server = await serve(name)
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    async with refusing(host, int(port), "refuse") as proxy:
+        client = server.variant.client(proxy.url, server.settings)
+        with pytest.raises(ConnectionError, match="no chat answers at .*40[03]"):
+            await client.connect("alice")
 
 
 async def test_S9_1_transports_there_are_none_of(serve: Serve) -> None:
