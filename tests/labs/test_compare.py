@@ -251,12 +251,11 @@ def test_a_void_latency_passes_its_threshold(
     assert compare(old, new, ["bytes.delivery>10%"]) == 0
 
 
-@pytest.mark.parametrize("runs", [0, 1])
 def test_what_the_new_result_lacks_passes_its_threshold(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], runs: int
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = measured()
-    cut = msgspec.structs.replace(before, runs=before.runs[:runs], ended="the server died")
+    cut = msgspec.structs.replace(before, runs=before.runs[:1], ended="the server died")
     old, new = saved(tmp_path, before, cut)
     assert compare(old, new, ["latency.p99>10%"]) == 1
     shown = said(capsys)
