@@ -64,8 +64,8 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             task.cancel()
 
 
-async def refusal(error: SocketIOError) -> ChatError | None:
-    """What the server said when it refused a connection, None if it said nothing.
+async def refusal(error: SocketIOError) -> ChatError | ConnectionError | None:
+    """What the server said when it refused a connection, None if nobody said anything.
 
     Of a refused WebSocket the library keeps the status only. Too many requests are not followed
     by one more; the others are asked for again without the upgrade, which our server refuses in
@@ -75,15 +75,16 @@ async def refusal(error: SocketIOError) -> ChatError | None:
     if told and isinstance(told[0], dict):
         return ChatError(**told[0])
     shake = error.__cause__.__context__ if error.__cause__ else None
-    if isinstance(shake, WSServerHandshakeError) and shake.status == CODES[LIMITED].status:
+    if not isinstance(shake, WSServerHandshakeError):
+        return None
+    if shake.status == CODES[LIMITED].status:
         return ChatError(LIMITED, "the server has refused the connection")
-    if isinstance(shake, WSServerHandshakeError):
-        try:
-            async with ClientSession() as http, http.get(shake.request_info.url) as response:
-                if response.status == shake.status:
-                    await checked(response)
-        except ChatError as told_again:
-            return told_again
-        except BROKEN:
-            return None
-    return None
+    try:
+        async with ClientSession() as http, http.get(shake.request_info.url) as response:
+            if response.status == shake.status:
+                await checked(response)
+    except ChatError as told_again:
+        return told_again
+    except BROKEN as lost:
+        return ConnectionError(str(lost))
+    return ConnectionError(f"the WebSocket was refused: HTTP {shake.status}")
