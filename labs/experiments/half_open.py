@@ -261,7 +261,7 @@ def _costs(found: Burden) -> list[Finding]:
 
 def plot(predicted: Mapping[str, Wait], found: Burden) -> Figure:
     """The span in which each side should notice, and when it did; memory by connections."""
-    figure, (on, right) = axes(2, height_in=3.4, left=0.21, right=0.78)
+    figure, (on, right) = axes(2, height_in=3.4, left=0.2, right=0.74)
     figure.subplots_adjust(wspace=0.35)
     for row, (side, wait) in enumerate(predicted.items()):
         on.plot(
@@ -286,8 +286,14 @@ def plot(predicted: Mapping[str, Wait], found: Burden) -> Figure:
     on.set_xlabel("noticed after, s")
     for index, (name, sizes) in enumerate(found.memory_bytes.items()):
         empty, few, many = (size / (1 << 20) for size in sizes)
-        theory(right, (0, MANY), (empty, empty + (many - empty)), f"{name}: a + c n", index)
-        measured(right, (0, FEW, MANY), (empty, few, many), f"{name}, measured", index)
+        theory(
+            right,
+            (0, MANY),
+            (empty, empty + (many - empty)),
+            f"{name.partition('-')[0]}, linear",
+            index,
+        )
+        measured(right, (0, FEW, MANY), (empty, few, many), "measured" if not index else "", index)
     right.set_xlabel("connections held")
     right.set_ylabel("server RSS, MiB")
     legend(right)

@@ -227,7 +227,7 @@ def _held(library: str, stated: Theory, watched: Watched) -> list[Finding]:
 
 def plot(predicted: dict[str, Theory], found: dict[str, Watched]) -> Figure:
     """How long the dead were held: the claim, the theory, the measurement."""
-    figure, (on,) = axes(left=0.14, right=0.72)
+    figure, (on,) = axes(left=0.14, right=0.65)
     for row, (library, stated) in enumerate(predicted.items()):
         first = row == 0
         added_s = stated.stated.interval_s + stated.stated.timeout_s

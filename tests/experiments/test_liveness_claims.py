@@ -84,8 +84,8 @@ def test_half_open_plot() -> None:
     """Every side is named, and both lines and dots of memory."""
     text = drawn(half_open.EXPERIMENT, half_open.predict(), burden())
     assert "websocket server" in text
-    assert "streaming: a + c n" in text
-    assert "streaming, measured" in text
+    assert "streaming, linear" in text
+    assert "measured" in text
 
 
 async def test_half_open_is_noticed_on_both_sides() -> None:
@@ -157,6 +157,7 @@ def batches(p95_off_ms: float = 90.0, saved: float = 0.0) -> coalescing.Batches:
         bursts=bursts,
         poisson=poisson,
         p95_ms={name: {"off": p95_off_ms, "turn": 30.0} for name in coalescing.TICK},
+        cpu_s={name: {"off": 0.3, "turn": 0.1} for name in coalescing.TICK},
         waits_ms={"off": 1.0, "window": 31.0},
     )
 
@@ -186,8 +187,8 @@ def test_coalescing_verdicts() -> None:
 def test_coalescing_plot() -> None:
     """Both settings, each as theory and as measured."""
     text = drawn(coalescing.EXPERIMENT, coalescing.predict(), batches())
-    assert "one frame a turn, theory" in text
-    assert "one frame a message, measured" in text
+    assert "a frame a turn, theory" in text
+    assert "a frame a message, measured" in text
 
 
 # zombies
