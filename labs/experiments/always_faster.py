@@ -8,7 +8,7 @@ bytes, some tenths of a millisecond. It does not grow with the distance,
     longpolling - websocket = work        whatever L is
 
 so that in a ratio it stands out on an idle local network, where 2 L is half a millisecond, and is
-nothing at 25 ms. And at the beginning it is the other way round. On a TCP connection that stands,
+nothing at 40 ms. And at the beginning it is the other way round. On a TCP connection that stands,
 
     longpolling   join and its answer                            1 round trip
     websocket     Upgrade and 101, then join and its answer      2 round trips
@@ -46,9 +46,9 @@ CLAIM = Claim(
 NAMES = ("longpolling", "websocket")
 LAN = NETWORKS["lan"]
 ROUNDS, RATE_PER_S, WINDOW_S = 5, 16.0, 0.5  # of each, in seeded random order
-TRANSIT_MS = 25.0
-WORDS, APART_S, NEWCOMERS = 7, 0.12, 5
-WORK_MS = 10.0  # servers and clients, on a machine with other work
+TRANSIT_MS = 40.0
+WORDS, APART_S, NEWCOMERS = 7, 0.15, 5
+WORK_MS = 20.0  # half a transit: servers and clients, on a machine with other work
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,9 @@ class Talk:
 
     @property
     def _lead_s(self) -> float:
-        # What was said before has come, and the polls that it answered are back.
-        return LEAD_S + 2 * self.one_way_ms / 1e3
+        # The last who came in was announced by then: to those whose polls were on their way with
+        # the answer to these, after which another poll has to come.
+        return LEAD_S + 4 * self.one_way_ms / 1e3
 
     def _ticks(self, moments: Sequence[tuple[float, int]]) -> dict[int, Tick]:
         first = self._said

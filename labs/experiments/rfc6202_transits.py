@@ -45,15 +45,15 @@ CLAIM = Claim(
     source="RFC 6202 (2011), section 2.2, Maximal Latency.",
 )
 
-TRANSIT_MS = 60.0
+TRANSIT_MS = 80.0
 SPACINGS = (0.1, 0.5, 1.0, 1.5, 2.5, 3.0)  # between two messages, in transits
-TIMES = {"longpolling": 5, "websocket": 2, "streaming": 2}  # every pair is said so often
-PAIR_S = 8 * TRANSIT_MS / 1e3  # from one pair to the next: the poll is back long before
-STREAMS = {0.1: (24, 2.5), 1.0: (24, 1.2), 2.0: (12, 1.2)}
+TIMES = {"longpolling": 5, "websocket": 3, "streaming": 3}  # every pair is said so often
+PAIR_S = 6 * TRANSIT_MS / 1e3  # from one pair to the next: the poll is back long before
+STREAMS = {0.1: (24, 2.4), 1.0: (24, 1.2), 2.0: (10, 1.2)}
 """Messages in a round trip, with the rooms that speak at once, and for how many seconds."""
 WARM_S = 4 * TRANSIT_MS / 1e3  # a stream is not looked at until two round trips have passed
 
-WORK = 0.2  # of a transit, 12 ms: the work of three processes, on a machine with other work
+WORK = 0.2  # of a transit, 16 ms: the work of three processes, on a machine with other work
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,8 @@ def judge(predicted: Transits, found: Transits) -> list[Finding]:
         for spacing in SPACINGS
     ]
     for name in ("websocket", "streaming"):
-        worst, many = max(found.second[name].values()), f"{basis}; open loop, worst of the medians"
-        findings.append(near(f"second message, {name}", "transits", 1, worst, many, by=WORK))
+        middle, many = median(found.second[name].values()), f"{basis}; open loop, median of all"
+        findings.append(near(f"second message, {name}", "transits", 1, middle, many, by=WORK))
     for rate, taken in found.average.items():
         findings.append(_mean(rate, predicted.average[rate], taken, found.words[rate], basis))
     alone, longest = found.first["longpolling"], max(polls.values())

@@ -197,9 +197,9 @@ class TestLongpollingFrequent:
         findings = judge(right, replace(good, pushed=cheap))
         assert failing(findings) == ["CPU of a delivery against a WebSocket, beside"]
         assert verdict(findings) == "erratum"
-        endless = good.far | {96.0: replace(good.far[96.0], polls=96.0, batch=1.0)}
+        endless = good.far | {72.0: replace(good.far[72.0], polls=72.0, batch=1.0)}
         findings = judge(right, replace(good, far=endless))
-        said = ["polls, 96 messages/s, far", "batch, 96 messages/s, far"]
+        said = ["polls, 72 messages/s, far", "batch, 72 messages/s, far"]
         assert (failing(findings), verdict(findings)) == (said, "not reproduced")
         split = replace(good, bursts={"coalesced": 2.0, "one by one": 2.0})
         assert failing(judge(right, split)) == ["pieces of a burst, coalesced"]
@@ -224,7 +224,7 @@ class TestRfc6202:
         assert set(predicted.second["websocket"].values()) == {1.0}
         # (1 + 2e) / (1 + e) = 6.43656 / 3.71828
         assert predicted.average[1.0] == pytest.approx(1.731059)
-        assert predicted.words[1.0] == 240  # 24 rooms, 1.2 s, a message in .12 s
+        assert predicted.words[1.0] == 180  # 24 rooms, 1.2 s, a message in .16 s
 
     @pytest.mark.parametrize("rate", [0.1, 1.0, 4.0])
     def test_the_average_is_that_of_the_process_played(self, rate: float) -> None:
@@ -258,9 +258,9 @@ class TestRfc6202:
 class TestAlwaysFaster:
     def test_predicts(self) -> None:
         predicted = always_faster.predict()
-        assert predicted.far_ms == {"longpolling": 25.0, "websocket": 25.0}
-        # Join and answer; Upgrade and 101, join and answer: 25 ms for each of them.
-        assert predicted.in_ms == {"longpolling": 50.0, "websocket": 100.0}
+        assert predicted.far_ms == {"longpolling": 40.0, "websocket": 40.0}
+        # Join and answer; Upgrade and 101, join and answer: 40 ms for each of them.
+        assert predicted.in_ms == {"longpolling": 80.0, "websocket": 160.0}
         assert predicted.lan_ms["websocket"] == [0.5]
 
     def raced(self, polls_ms: list[float], pushed_ms: list[float]) -> always_faster.Race:
@@ -277,7 +277,7 @@ class TestAlwaysFaster:
         )
         alike = self.raced([2.0, 2.1, 2.2, 2.3, 2.4], [2.0, 2.1, 2.2, 2.3, 2.4])
         assert len(failing(judge(right, alike))) == 2
-        late = replace(clear, in_ms={"longpolling": 110.0, "websocket": 100.0})
+        late = replace(clear, in_ms={"longpolling": 170.0, "websocket": 160.0})
         findings = judge(right, late)
         assert (failing(findings), verdict(findings)) == (
             ["a newcomer is in, longpolling"],
