@@ -192,7 +192,7 @@ def judge(predicted: Leap, found: Leap) -> list[Finding]:
 
 def plot(predicted: Leap, found: Leap) -> Figure:
     """Bits a second by clients: the heads alone, and everything that passes."""
-    figure, (on,) = axes(right=0.62)
+    figure, (on,) = axes(left=0.18, right=0.64)
     lines = (
         ("heads of polling", predicted.polled.heads, found.polled.heads),
         ("heads of frames", predicted.pushed.heads, found.pushed.heads),
