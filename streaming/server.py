@@ -58,7 +58,7 @@ class Stream:
         self._request, self._transport = request, request.transport
         self._left_bytes, self._end_s = settings.recycle_bytes, monotonic() + settings.recycle_s
         self._ended: asyncio.Future[ChatError | None] = asyncio.get_running_loop().create_future()
-        _drop_unconfirmed(request.transport, settings.heartbeat_s + settings.timeout_s)
+        _drop_unconfirmed(request.transport, settings.timeout_s)
 
     def full(self) -> bool:
         """Whether the client reads too slowly, or is no longer there."""

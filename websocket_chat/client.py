@@ -161,8 +161,9 @@ class Client:
                 max_size=None,
                 open_timeout=self._settings.timeout_s,
                 ping_interval=self._settings.heartbeat_s,
-                ping_timeout=self._settings.timeout_s,
-                close_timeout=self._settings.drain_s,
+                # A dead peer is given up after both, one after the other.
+                ping_timeout=self._settings.timeout_s / 2,
+                close_timeout=self._settings.timeout_s / 2,
                 proxy=None,
             )
         except InvalidStatus as refusal:

@@ -255,8 +255,9 @@ async def serve(chat: Chat, host: str, port: int) -> AsyncIterator[str]:
             extensions=[OFFER] if settings.compress else None,
             max_size=settings.hard_bytes,
             ping_interval=settings.heartbeat_s,
-            ping_timeout=settings.timeout_s,
-            close_timeout=settings.drain_s,
+            # A dead peer is given up after both, one after the other.
+            ping_timeout=settings.timeout_s / 2,
+            close_timeout=settings.timeout_s / 2,
             backlog=BACKLOG,
         ) as server,
     ):

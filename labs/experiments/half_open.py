@@ -7,17 +7,17 @@ b, so it notices
 
     between a and a + b    after the last thing that passed, evenly spread.
 
-With a heartbeat h, a patience t (`timeout_s`), a poll's longest wait H, an interval I and a
-closing time D (`drain_s`), a and b are, by what the transports do:
+With a heartbeat h, a patience t (`timeout_s`), a poll's longest wait H and an interval I, a and b
+are, by what the transports do:
 
                 server: a, b     client: a, b
     polling     -I, I            t, I         nothing is held: the lease runs from the last request
     longpolling 0, H             t, H         the answer that has to come by then
-    streaming   h + t, h         t, h         server: the kernel, from the first comment on
-    websocket   t + D, h         t + D, h     a pong; `websockets` then waits for the close
+    streaming   t, h             t, h         server: the kernel, from the first comment on
+    websocket   t, h             t, h         half of it for a pong, half for the close
     socketio    t/2, h + t/2     t/2, h       a pong, which the server looks for every t/2
 
-SPEC.md S10.7 states less for two of them: h + t, for streaming's server and for websocket.
+SPEC.md S10.7 states the ends of these spans.
 
 What a held connection costs in memory has no closed form, but it is linear in their number n:
 
@@ -92,17 +92,17 @@ class Burden(msgspec.Struct, frozen=True, kw_only=True):
 
 def predict() -> dict[str, Wait]:
     """When each side notices, by what each transport does."""
-    heartbeat, timeout, closing = SETTINGS.heartbeat_s, SETTINGS.timeout_s, SETTINGS.drain_s
+    heartbeat, timeout = SETTINGS.heartbeat_s, SETTINGS.timeout_s
     hold, interval = SETTINGS.hold_s, SETTINGS.interval_s
     waits = {
         "polling server": (-interval, interval),
         "polling client": (timeout, interval),
         "longpolling server": (0, hold),
         "longpolling client": (timeout, hold),
-        "streaming server": (heartbeat + timeout, heartbeat),
+        "streaming server": (timeout, heartbeat),
         "streaming client": (timeout, heartbeat),
-        "websocket server": (timeout + closing, heartbeat),
-        "websocket client": (timeout + closing, heartbeat),
+        "websocket server": (timeout, heartbeat),
+        "websocket client": (timeout, heartbeat),
         "socketio server": (timeout / 2, heartbeat + timeout / 2),
         "socketio client": (timeout / 2, heartbeat),
     }

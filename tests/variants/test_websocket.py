@@ -249,7 +249,7 @@ class TestLiveness:
         assert opcodes.count(Opcode.PING) == 1
         assert int.from_bytes(frame[1][:2]) == CloseCode.INTERNAL_ERROR
         noticed_s = time.time() - began_s
-        assert noticed_s >= 0.9
+        assert noticed_s >= 0.6  # a ping after 0.3 s, half of the timeout for its pong
         await bob.notices("leave", "alice")
         assert bob.seen[-1].at_ms / 1_000 - began_s >= noticed_s + 0.4
         writer.close()
