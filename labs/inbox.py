@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
+from typing import ClassVar
 
 from labs.chat import Joined, Message, Position
 from labs.errors import ChatError, LabError
@@ -95,7 +96,11 @@ class Backoff:
     """Waiting times that grow twofold, with full jitter, so that a herd spreads out.
 
     Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+
+    `waits` counts, for this process, after which errors it was waited: a code of the chat, or "".
     """
+
+    waits: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, first_s: float = 0.2, most_s: float = 10.0) -> None:
         self.first_s = first_s
@@ -113,6 +118,7 @@ class Backoff:
         asked_s = (error.retry_after_s or 0.0) if isinstance(error, ChatError) else 0.0
         bound_s = min(self._most_s, self.first_s * 2 ** min(self._tries, 30))
         self._tries += 1
+        self.waits[error.code if isinstance(error, ChatError) else ""] += 1
         await asyncio.sleep(asked_s + max(0.01, random.uniform(0, bound_s)))
 
 

@@ -43,7 +43,8 @@ def bench(
         float,
         typer.Option(
             "--budget",
-            help="Repeat until the figures are settled, or for so many seconds in all.",
+            help="Repeat latency until it is settled, or until so many seconds are over in all; "
+            "bytes and one round of latency are measured however long they take.",
             metavar="SECONDS",
             min=0,
             max=MOST_S,
@@ -52,7 +53,7 @@ def bench(
     network: Annotated[
         str, typer.Option(help=f"Take latency across one of {NETWORKS}, or a .toml file.")
     ] = "",
-    url: Annotated[str, typer.Option(help="Measure a server that is there already.")] = "",
+    url: Annotated[str | None, typer.Option(help="Measure a server that is there already.")] = None,
     variant: Annotated[
         str, typer.Option(help="With --url: what it speaks, a name of `labs list`.")
     ] = "",

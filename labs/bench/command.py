@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
+import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
@@ -29,6 +31,8 @@ from labs.net.network import load as load_network
 BUDGET_S = 60.0
 CONNECT_S = 3.0  # a server that is there answers sooner
 INTERRUPTED = 130  # the exit status of a program ended by SIGINT
+TERMINATED = 143  # ... and by SIGTERM
+HTTP_PORT = 80
 
 
 def bench(
@@ -38,40 +42,89 @@ def bench(
     out: Path = Path("results"),
     budget_s: float = BUDGET_S,
     network: str = "",
-    url: str = "",
+    url: str | None = None,
 ) -> int:
     """Measure variants under workloads, print the tables, write results; answers the status.
 
-    Nothing named means all five, under the default workloads. Runs are repeated until the
-    figures are settled, or until `budget_s` seconds are over. `network` is the name or the
-    file of one to emulate; `url` a server that is there already, for one variant. The status is
-    1 when a message met a wrong fate or a process died, 130 after Ctrl-C. Raises `UsageError`.
+    Nothing named means all five, under the default workloads. Bytes are counted and one round of
+    latency taken; then rounds are repeated until the figures are settled, or until `budget_s`
+    seconds are over. `network` is the name or the file of one to emulate; `url` a server that is
+    there already, for one variant. The status is 1 when a message met a wrong fate, or a run
+    failed, 130 after Ctrl-C and 143 after SIGTERM. Raises `UsageError`.
     """
-    begun_s, ended, status = monotonic(), "", 0
+    begun_s = monotonic()
     wanted = [find(name) for name in dict.fromkeys(workloads or DEFAULT)]
     _check_names(wanted)
     chosen = _variants(names)
     emulated = load_network(network) if network else None
     _check_folder(out)
-    if url:
+    if url is not None:
         _check_url(url, chosen, emulated)
-    with Bar() as bar:
-        comparison = Comparison(chosen, wanted, seed, budget_s, bar, emulated, url)
+    with Termination() as termination:
+        with Bar() as bar:
+            comparison = Comparison(
+                chosen, wanted, seed, budget_s, bar, emulated, url or "", bar.tell
+            )
+            ended, status = _measure(comparison, termination)
+        result = _result(comparison, ended, monotonic() - begun_s)
+        if not all(run.valid for run in result.runs):
+            status = status or 1
+        screen = Console()
+        _show(screen, result)
+        if result.runs:
+            _write(screen, result, out, begun_s)
+    return status or (TERMINATED if termination.told else 0)
+
+
+def _measure(comparison: Comparison, termination: Termination) -> tuple[str, int]:
+    """What ended it before its time, if something did, and the status so far."""
+    try:
+        asyncio.run(termination.ending(comparison.measure()))
+    except LabError as error:
+        return str(error), 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        word, status = (
+            ("Terminated", TERMINATED) if termination.told else ("Interrupted", INTERRUPTED)
+        )
+        kept = f"{word}: the {len(comparison.runs)} runs that were finished are kept."
+        return "\n".join([*comparison.failed.values(), kept]), status
+    return "", 0
+
+
+class Termination:
+    """While inside, SIGTERM ends the measuring and not the program, which still has to write.
+
+    Beside the main thread signals are nobody's to handle.
+    """
+
+    def __init__(self) -> None:
+        self.told = False
+        self._main: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Termination:
+        self._main_thread = threading.current_thread() is threading.main_thread()
+        if self._main_thread:
+            self._before = signal.signal(signal.SIGTERM, self._tell)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._main_thread:
+            signal.signal(signal.SIGTERM, self._before)
+
+    async def ending(self, work: Awaitable[None]) -> None:
+        """Do some work; SIGTERM cancels it."""
+        self._main = asyncio.current_task()
+        if self.told and self._main:
+            self._main.cancel()
         try:
-            asyncio.run(comparison.measure())
-        except KeyboardInterrupt:
-            ended = f"Interrupted: the {len(comparison.runs)} runs that were finished are kept."
-            status = INTERRUPTED
-        except LabError as error:
-            ended, status = str(error), 1
-    result = _result(comparison, ended, monotonic() - begun_s)
-    if not all(run.valid for run in result.runs):
-        status = status or 1
-    screen = Console()
-    _show(screen, result)
-    if result.runs:
-        _write(screen, result, out, begun_s)
-    return status
+            await work
+        finally:
+            self._main = None
+
+    def _tell(self, *_: object) -> None:
+        self.told = True
+        if self._main:
+            self._main.get_loop().call_soon_threadsafe(self._main.cancel)
 
 
 class Bar:
@@ -97,6 +150,10 @@ class Bar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def tell(self, line: str) -> None:
+        """Something that nobody should overlook: a line on stderr, above the bar."""
+        self._progress.console.print(f"labs: {line}", markup=False, highlight=False, soft_wrap=True)
 
     def expect(self, runs: int) -> None:
         """So many runs more will be made."""
@@ -139,20 +196,31 @@ def _check_names(workloads: Sequence[Workload]) -> None:
 
 def _check_url(url: str, names: Sequence[str], network: Network | None) -> None:
     """Raises `UsageError` for what cannot be measured, `LabError` where nobody answers."""
-    there = urlsplit(url)
-    if there.scheme != "http" or not there.hostname:
-        raise UsageError(f"url is {url!r}; give one like http://127.0.0.1:30001")
+    host, port = _address(url)
+    if not host or not port:
+        raise UsageError(
+            f"url is {url!r}; give one like http://127.0.0.1:30001, with a port from 1 to 65535"
+        )
     if len(names) != 1:
         raise UsageError("a server of yours speaks one transport; name it with --variant")
     if network:
         raise UsageError("a network is put before servers of our own; leave --network or --url out")
     try:
-        address = there.hostname, there.port or 80
-        with socket.create_connection(address, timeout=CONNECT_S):
+        with socket.create_connection((host, port), timeout=CONNECT_S):
             return
     except OSError as error:
         reason = error.strerror or error
         raise LabError(f"nobody answers at {url} within {CONNECT_S:g} s: {reason}") from None
+
+
+def _address(url: str) -> tuple[str, int]:
+    """Host and port of a URL; empty and 0 where it has none that there can be."""
+    try:
+        there = urlsplit(url)
+        port = HTTP_PORT if there.port is None else there.port
+    except ValueError:
+        return "", 0
+    return (there.hostname or "", port) if there.scheme == "http" else ("", 0)
 
 
 def _result(comparison: Comparison, ended: str, elapsed_s: float) -> Result:
@@ -170,6 +238,7 @@ def _result(comparison: Comparison, ended: str, elapsed_s: float) -> Result:
         floor=comparison.floor,
         shaping=comparison.shaping,
         url=comparison.url,
+        budget_s=comparison.budget_s,
     )
 
 

@@ -13,25 +13,29 @@ from statistics import mean
 from time import monotonic
 from typing import Protocol
 
+from labs.bench.crew import Crew, Gate
 from labs.bench.floor import Floor
 from labs.bench.floor import measure as measure_floor
 from labs.bench.host import find
 from labs.bench.light import Dialect, speaks
 from labs.bench.results import Run
 from labs.bench.run import Plan, Server, make, serving
-from labs.bench.stats import settled
+from labs.bench.stats import fallen_back, settled
 from labs.bench.workload import Workload
 from labs.errors import LabError
 from labs.net.between import Span, between
 from labs.net.network import Network
 from labs.net.shaping import Shaping
-from labs.wire.control import Child, child, together
+from labs.wire.control import together
 
 REPORT_S = 3.5  # kept of the budget for the tables and the report
 STAGGER_S = 0.1  # between the schedules of byte runs that go side by side
 AHEAD_S = 0.5  # what a run of the first round gains by a server that stands ready
 CROWD = 100  # the largest crowd that is counted beside others
 CROWD_PER_S = 5_000  # ... and the most deliveries
+
+Joined = Callable[[Workload, str], Awaitable[None]]
+Over = Callable[[Workload, str], None]
 
 
 class Watcher(Protocol):
@@ -51,7 +55,9 @@ class Watcher(Protocol):
 class Comparison:
     """The runs of one comparison. `runs` holds those that are finished, at any moment.
 
-    With a `network` latency is taken across it; `url` is a server that is already there.
+    With a `network` latency is taken across it; `url` is a server that is already there. `tell`
+    hears at once what nobody should overlook. `failed` says why, of a workload and a variant that
+    have no more runs.
     """
 
     names: list[str]
@@ -61,14 +67,18 @@ class Comparison:
     watcher: Watcher
     network: Network | None = None
     url: str = ""
+    tell: Callable[[str], None] | None = None
     runs: list[Run] = field(default_factory=list)
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
     floor: Floor | None = None
     shaping: Shaping | None = None
 
     async def measure(self) -> None:
         """First the instrument itself, then bytes, side by side, then latency, one at a time.
 
-        Raises `LabError` at the first process that fails; the finished runs stay in `runs`.
+        A run that fails ends its variant under its workload; the others go on, and when all is
+        done a `LabError` tells of each. It is raised at once where none of them can go on: the
+        network fails, or the server at `url`. The finished runs stay in `runs`.
         """
         self._ends_s = monotonic() + self.budget_s - REPORT_S
         self._random = random.Random(self.seed)
@@ -77,14 +87,23 @@ class Comparison:
         self._net: Span | None = None
         async with AsyncExitStack() as self._stack:
             self._dialect = await self._ask_dialect()
+            if self.network:
+                await self._enter_network(self.network)
             self.watcher.doing("the instrument itself")
             self.floor = await measure_floor()
             await self._count_bytes()
-            if self.network:
-                self.watcher.doing(f"the {self.network.name} network")
-                net = await self._stack.enter_async_context(between(self.network, self.seed))
-                self._net, self.shaping = net, await net.verify()
+            if self._net:
+                self.watcher.doing(f"the {self._net.network.name} network")
+                self.shaping = await self._net.verify()
             await self._take_latency()
+        if self.failed:
+            raise LabError("\n".join(self.failed.values()))
+
+    async def _enter_network(self, network: Network) -> None:
+        """Put it up, and tell at once where it is less than was hoped for."""
+        self._net = await self._stack.enter_async_context(between(network, self.seed))
+        if self._net.reason and self.tell:
+            self.tell(fallen_back(network, self._net.reason))
 
     async def _ask_dialect(self) -> Dialect:
         """What a Socket.IO server that is not ours speaks: SPEC.md, or the original lesson."""
@@ -101,44 +120,71 @@ class Comparison:
         self.watcher.expect(len(self.workloads) * len(self.names))
         small = [each for each in self.workloads if not self.url and _is_small(each)]
         silent = [workload for workload in small if not workload.messages]
-        gate = asyncio.Barrier(len(silent) * len(self.names) + 1)
+        runs = [(workload, name) for workload in silent for name in self.names]
+        silence = Gate([*((workload.name, name) for workload, name in runs), "talk"])
 
-        async def joined(_: Workload) -> None:
-            await gate.wait()
+        async def joined(workload: Workload, name: str) -> None:
+            await silence.wait((workload.name, name))
+
+        async def count(workload: Workload, name: str) -> None:
+            await self._count([workload], name, joined)
+            silence.excuse((workload.name, name))
 
         await together(
-            *(self._count([workload], name, joined) for workload in silent for name in self.names),
-            self._count_talk([each for each in small if each.messages], gate),
+            *(count(workload, name) for workload, name in runs),
+            self._count_talk([each for each in small if each.messages], silence),
         )
         for workload in self.workloads:
             if workload not in small:
                 for name in self.names:
                     await self._count([workload], name, _at_once)
 
-    async def _count_talk(self, workloads: list[Workload], silence: asyncio.Barrier) -> None:
+    async def _count_talk(self, workloads: list[Workload], silence: Gate) -> None:
         # The plotting library takes seconds to load on a new machine: not in anybody's window.
         await asyncio.to_thread(import_module, "labs.bench.report")
-        await silence.wait()
-        gates = {each.name: asyncio.Barrier(len(self.names)) for each in workloads}
+        await silence.wait("talk")
+        gates = {each.name: Gate(self.names) for each in workloads}
 
         # Nobody talks before all have joined, and no two at the same instants: how many
         # messages share an answer depends on how soon it can be given.
-        async def joined(workload: Workload) -> None:
-            place = await gates[workload.name].wait()
+        async def joined(workload: Workload, name: str) -> None:
+            place = await gates[workload.name].wait(name)
             await asyncio.sleep(place * STAGGER_S)
 
-        await together(*(self._count(workloads, name, joined) for name in self.names))
+        def over(workload: Workload, name: str) -> None:
+            gates[workload.name].excuse(name)
+
+        await together(*(self._count(workloads, name, joined, over) for name in self.names))
 
     async def _count(
-        self, workloads: list[Workload], name: str, joined: Callable[[Workload], Awaitable[None]]
+        self, workloads: list[Workload], name: str, joined: Joined, over: Over | None = None
     ) -> None:
-        """The bytes of one variant, under one workload after the other."""
-        async with child("the generator", "labs.bench.load") as load:
+        """The bytes of one variant, under one workload after the other; `over` is told of each."""
+        async with Crew(1) as crew:
             for workload in workloads:
                 self.watcher.doing(f"{workload.name}: bytes")
                 plan = Plan(workload, name, "bytes", 1, self.seed, self._dialect)
-                async with self._serving(plan) as server:
-                    self._keep(await make(plan, server, [load], partial(joined, workload)))
+                await self._attempt(plan, self._count_one(plan, crew, joined), crew)
+                if over:
+                    over(workload, name)
+
+    async def _count_one(self, plan: Plan, crew: Crew, joined: Joined) -> None:
+        async with self._serving(plan) as server:
+            come = partial(joined, plan.workload, plan.variant)
+            self._keep(await make(plan, server, await crew.ready(), come))
+
+    async def _attempt(self, plan: Plan, work: Awaitable[None], crew: Crew | None = None) -> bool:
+        """Work at a run. One that fails ends its variant under this workload, and no other."""
+        try:
+            await work
+        except LabError as error:
+            if self.url:  # there is no other
+                raise
+            self.failed.setdefault((plan.workload.name, plan.variant), f"{plan}: {error}")
+            if crew:
+                crew.dismiss()
+            return False
+        return True
 
     async def _start_ahead(self, plan: Plan) -> None:
         """Start a server of the first round while the machine has nothing better to do."""
@@ -146,62 +192,69 @@ class Comparison:
 
     async def _take_latency(self) -> None:
         """Round after round, until the figures are settled or the budget ends."""
-        plans = self._round(self._pairs(), 1)
+        pairs = [pair for each in self._talking for pair in self._pairs(each)]
+        plans = self._round(pairs, 1)
         if not self.url:
-            await together(*(self._start_ahead(plan) for plan in plans))
-        loads = [await self._generator() for _ in range(self._generators)]
-        while plans:
-            took_s: dict[str, list[float]] = {}
-            self.watcher.expect(len(plans))
-            for plan in plans:
-                spent_s = await self._latency_run(plan, loads)
+            await together(*(self._attempt(plan, self._start_ahead(plan)) for plan in plans))
+        number = max((workload.generators for workload in self._talking), default=0)
+        async with Crew(number, self._net.client_prefix if self._net else ()) as crew:
+            while plans:
+                pairs = self._affordable(await self._run_round(plans, crew))
+                plans = self._round(pairs, plans[0].number + 1)
+
+    async def _run_round(self, plans: list[Plan], crew: Crew) -> dict[str, list[float]]:
+        """One run of each; answers the seconds that those took which went well, by workload."""
+        took_s: dict[str, list[float]] = {}
+        self.watcher.expect(len(plans))
+        for plan in plans:
+            if (plan.workload.name, plan.variant) in self.failed:
+                continue
+            begun_s, ahead = monotonic(), str(plan) in self._ahead
+            self.watcher.doing(str(plan))
+            if self._net:
+                await self._net.restart(plan.number)  # the same chance for each variant
+            if await self._attempt(plan, self._latency_run(plan, crew), crew):
+                spent_s = monotonic() - begun_s + (AHEAD_S if ahead else 0.0)
                 took_s.setdefault(plan.workload.name, []).append(spent_s)
-            plans = self._round(self._affordable(took_s), plans[0].number + 1)
+        return took_s
 
-    async def _generator(self) -> Child:
-        prefix = self._net.client_prefix if self._net else []
-        process = child("the generator", "labs.bench.load", prefix=prefix)
-        return await self._stack.enter_async_context(process)
-
-    @property
-    def _generators(self) -> int:
-        return max((workload.generators for workload in self._talking), default=0)
-
-    async def _latency_run(self, plan: Plan, loads: list[Child]) -> float:
-        begun_s = monotonic()
-        self.watcher.doing(str(plan))
-        if self._net:
-            await self._net.restart()  # each run meets the same network
-        if server := self._ahead.pop(str(plan), None):
-            self._keep(await make(plan, server, loads, _at_once))
-            if server.process:
-                await server.process.stop()
-            return monotonic() - begun_s + AHEAD_S
+    async def _latency_run(self, plan: Plan, crew: Crew) -> None:
+        loads = await crew.ready()
+        if ahead := self._ahead.pop(str(plan), None):
+            try:
+                self._keep(await make(plan, ahead, loads, _at_once))
+            finally:
+                if ahead.process:
+                    await ahead.process.stop()
+            return
         async with self._serving(plan) as server:
             self._keep(await make(plan, server, loads, _at_once))
-        return monotonic() - begun_s
 
     @asynccontextmanager
     async def _serving(self, plan: Plan) -> AsyncIterator[Server]:
         if self.url:
             yield Server(None, self.url)
             return
-        async with serving(plan, self._net) as server:
+        # Bytes are counted on bare loopback.
+        async with serving(plan, self._net if plan.kind == "latency" else None) as server:
             yield server
 
-    def _pairs(self) -> list[tuple[Workload, str]]:
-        return [(workload, name) for workload in self._talking for name in self.names]
+    def _pairs(self, workload: Workload) -> list[tuple[Workload, str]]:
+        """A workload with each of the variants that have not failed under it."""
+        names = [name for name in self.names if (workload.name, name) not in self.failed]
+        return [(workload, name) for name in names]
 
     def _affordable(self, took_s: dict[str, list[float]]) -> list[tuple[Workload, str]]:
         """Workloads that are not settled yet, and whose next round fits into what is left."""
         left_s, found = self._ends_s - monotonic(), list[tuple[Workload, str]]()
         for workload in (each for each in self._talking if each.name in took_s):
             # All of them or none: figures of different stretches of time are not compared.
-            going_on = not all(settled(self._latency_runs(workload, name)) for name in self.names)
-            needed_s = mean(took_s[workload.name]) * len(self.names)
+            pairs = self._pairs(workload)
+            going_on = not all(settled(self._latency_runs(*pair)) for pair in pairs)
+            needed_s = mean(took_s[workload.name]) * len(pairs)
             if going_on and needed_s <= left_s:
                 left_s -= needed_s
-                found += [(workload, name) for name in self.names]
+                found += pairs
         return found
 
     def _latency_runs(self, workload: Workload, name: str) -> list[Run]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from labs.bench.cells import count
 from labs.bench.floor_rows import describe
 from labs.bench.results import Result
 from labs.bench.workload import Workload
+from labs.net.line import LATE_MS
+from labs.wire.traffic import DIRECTIONS
 
 
 class Method(NamedTuple):
@@ -148,6 +151,21 @@ def floor_rows(result: Result) -> Rows:
     ]
 
 
+def _carried(result: Result, way: str) -> str:
+    """What the network did in the latency runs, one way."""
+    each = [run.passed[way] for run in result.runs if way in run.passed]
+    packets = sum(one.counts.packets for one in each)
+    if not packets:
+        return "nothing"
+    lost, late = sum(one.counts.lost for one in each), sum(one.late for one in each)
+    overflowed = sum(one.counts.overflowed for one in each)
+    return (
+        f"{packets:,} packets in {count(len(each), 'latency run')}: {lost:,} lost "
+        f"({lost / packets:.2%}), {overflowed:,} dropped by a full queue, {late:,} left more than "
+        f"{LATE_MS:g} ms late (at most {max(one.late_max_us for one in each) / 1e3:.1f} ms)"
+    )
+
+
 def network_rows(result: Result) -> Rows:
     """The emulated network, nominal beside measured, empty if there was none."""
     found = result.shaping
@@ -158,5 +176,6 @@ def network_rows(result: Result) -> Rows:
         ("Name", found.network.name),
         ("Made by", f"{how}; congestion control {found.congestion_control}"),
         *((what, f"asked for {nominal}; measured {real}") for what, nominal, real in found.rows()),
+        *((f"carried {way}", _carried(result, way)) for way in DIRECTIONS),
         ("What it cannot show", " ".join(found.cannot_show)),
     ]

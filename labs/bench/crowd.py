@@ -20,7 +20,7 @@ from labs.wire.control import together
 
 SETTLE_S = 0.25  # after the last join, for polls and upgrades on their way
 LOOK_S = 0.02  # how often the clients' states are looked at
-GROUP = 50  # a larger crowd joins by so many at once
+GROUP = 50  # so many join at once
 
 
 class Member(Protocol):
@@ -83,6 +83,11 @@ class Probe:
                 self._ledger.heard(self._number, message.text, message.offset, at_ns)
 
 
+def abreast(clients: int, in_order: bool) -> int:
+    """How many join at once: a small crowd that must be in order one by one."""
+    return 1 if in_order and clients <= GROUP else GROUP
+
+
 class Crowd:
     """The clients of one generator, by their numbers.
 
@@ -124,9 +129,10 @@ class Crowd:
                 keep_alive=workload.keep_alive,
             )
 
-    async def join(self, see_all: bool) -> None:
+    async def join(self, in_order: bool, see_all: bool) -> None:
         """Everyone comes in; with `see_all`, until everyone has seen the last one come."""
-        numbers, at_once = list(self.members), 1 if len(self.members) <= GROUP else GROUP
+        numbers = list(self.members)
+        at_once = abreast(len(numbers), in_order)
         for first in range(0, len(numbers), at_once):
             await together(*map(self._join, numbers[first : first + at_once]))
         # What one message more or less costs the hot path is dearer than looking now and then.

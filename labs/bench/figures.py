@@ -59,7 +59,7 @@ def _latency(label: str, label_ko: str, taken: str, percentile: str) -> Figure:
         found: Latency | None = getattr(column, taken)
         if found:
             return _ms(getattr(found, percentile))
-        return VOID if column.latency_runs and not column.corrected else NOTHING
+        return VOID if column.void else NOTHING
 
     return Figure(label, label_ko, read)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -27,7 +28,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from labs.bench.crowd import Crowd
+from labs.bench.crowd import Crowd, abreast
 from labs.bench.host import find
 from labs.bench.light import Dialect, light
 from labs.bench.player import Player
@@ -44,12 +45,14 @@ from labs.bench.record import (
 from labs.bench.schedule import Tick, phases, schedule
 from labs.bench.workload import Workload
 from labs.errors import LabError
+from labs.inbox import Backoff
 from labs.loops import runner
 from labs.variants import VARIANTS
 from labs.wire.control import allow_files, commands, reply
 
 JOIN_S = 30.0
 JOIN_EACH_S = 0.05
+JOIN_TRIPS = 16  # Socket.IO's handshake, probe and join take eight; a lost packet is repeated
 LISTEN_S = 0.05  # after the last message has come
 COLLECT_S = 1.0  # the answers to sends may come this much later than what they sent
 
@@ -57,8 +60,9 @@ COLLECT_S = 1.0  # the answers to sends may come this much later than what they 
 class Job(msgspec.Struct, frozen=True):
     """One run of a generator, which is number `which` of `of`.
 
-    `fixed` is for counting bytes: everyone has seen everyone's join before the window begins,
-    nothing warms up, and the window has one length, whenever the last message arrives.
+    `fixed` is for counting bytes: a small crowd joins one by one, everyone has seen everyone's
+    join before the window begins, nothing warms up, and the window has one length, whenever the
+    last message arrives. `rtt_s` is the round trip of the network in between.
     """
 
     variant: str
@@ -70,11 +74,14 @@ class Job(msgspec.Struct, frozen=True):
     which: int = 0
     of: int = 1
     dialect: Dialect = "spec"
+    rtt_s: float = 0.0
 
     @property
     def join_s(self) -> float:
         """How long joining may take."""
-        return JOIN_S + JOIN_EACH_S * self.workload.clients
+        clients = self.workload.clients
+        turns = math.ceil(clients / abreast(clients, self.fixed))
+        return JOIN_S + JOIN_EACH_S * clients + JOIN_TRIPS * self.rtt_s * turns
 
 
 class Part:
@@ -99,13 +106,15 @@ class Part:
         try:
             async with asyncio.timeout(self.job.join_s):
                 # The lesson's server does not say where its log stands.
-                await self.crowd.join(self.job.fixed and self.job.dialect == "spec")
+                see_all = self.job.fixed and self.job.dialect == "spec"
+                await self.crowd.join(self.job.fixed, see_all)
         except TimeoutError:
             raise LabError(f"not everyone could join within {self.job.join_s:g} s") from None
 
     async def play(self, start_ns: int) -> dict[int, int]:
         """The window, from its start to its end; answers when each message was begun."""
         self._start_ns = start_ns
+        self._refused_before = Backoff.waits["rate_limited"]
         self._player = player = Player(self._own, start_ns, self._send)
         gc.collect()
         gc.disable()  # a pause of the generator would look like a slow server
@@ -150,11 +159,11 @@ class Part:
         fates, wrong = self.ledger.verdict(intended_ns)
         readable = arrivals.client < self.workload.probes
         probed = Arrivals(*(part[readable] for part in arrivals))
-        begun = [index for index in self._own if index in begun_ns]
+        timed = [index for index, tick in self._own.items() if tick.at_ns >= 0]
         lags_ms = [
             (begun_ns[index] - int(intended_ns[index])) / 1e6
-            for index in begun
-            if self.ticks[index].at_ns >= 0
+            for index in timed
+            if index in begun_ns
         ]
         return Outcome(
             fates=fates,
@@ -167,9 +176,11 @@ class Part:
             timeline=timeline(arrivals, intended_ns, self._start_ns, self.workload.duration_s),
             missed_ticks=sum(lag > MISSED_MS for lag in lags_ms),
             missed_polls=self.crowd.missed_polls,
-            unsent=len(self._own) - len(begun),
+            unsent=len(timed) - len(lags_ms),
             lag_most_ms=max(lags_ms, default=0.0),
             generator_cpu=self._cpu,
+            skipped=sum(index not in begun_ns for index in self._own) - len(timed) + len(lags_ms),
+            refused=Backoff.waits["rate_limited"] - self._refused_before,
         )
 
     def _complaints(self) -> Iterator[str]:

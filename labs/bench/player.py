@@ -50,7 +50,8 @@ class Player:
     def closed_loop(self, think_s: float, end_ns: int) -> None:
         """Begin every message at its moment, if its sender has nothing left to wait for.
 
-        None is begun after the end of the window.
+        None is begun after the end of the window, and none of the warm-up after its start: who has
+        not had a turn by then must not take one from the window.
         """
         turns: dict[int, list[int]] = {}
         for index, tick in self._ticks.items():
@@ -92,9 +93,12 @@ class Player:
 
     async def _in_turn(self, indexes: Sequence[int], think_s: float, end_ns: int) -> None:
         for index in indexes:
-            await self.until(self._start_ns + self._ticks[index].at_ns)
+            at_ns = self._ticks[index].at_ns
+            await self.until(self._start_ns + at_ns)
             if monotonic_ns() > end_ns:
                 return
+            if at_ns < 0 and monotonic_ns() >= self._start_ns:
+                continue
             await self._begin(index)
             await asyncio.sleep(think_s)
 

@@ -71,6 +71,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     unsent: int  # of a closed loop: messages whose turn had not come when the window ended
     lag_most_ms: float
     generator_cpu: float  # of the busiest generator, in cores, waiting for moments left out
+    skipped: int = 0  # of a closed loop: messages of the warm-up that had no turn before its end
+    refused: int = 0  # requests the chat refused (rate_limited), which were made again later
 
 
 class Arrivals(NamedTuple):
@@ -266,6 +268,8 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
         unsent=sum(each.unsent for each in outcomes),
         lag_most_ms=max(each.lag_most_ms for each in outcomes),
         generator_cpu=max(each.generator_cpu for each in outcomes),
+        skipped=sum(each.skipped for each in outcomes),
+        refused=sum(each.refused for each in outcomes),
     )
 
 

@@ -15,8 +15,10 @@ import psutil
 import labs
 from labs.bench.floor import Floor
 from labs.bench.record import Outcome
+from labs.bench.soundness import check
 from labs.bench.workload import Workload
 from labs.errors import LabError
+from labs.net.line import Passed
 from labs.net.shaping import Shaping
 from labs.wire.traffic import Segments, Traffic
 
@@ -42,7 +44,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     `latency` run has no tap and was alone. `predicted` is what the closed form says of the
     steady window, by `labs.wire.traffic.cell`; `predicted_each` of one `handshake`, `message`,
     `delivery` and `idle_minute`, by direction and layer; `causes` say why what was measured
-    differs, if it does. `server` is None where the server is not ours to look into.
+    differs, if it does. `server` is None where the server is not ours to look into. `passed` is
+    what the network between did, `up` and `down`, from the first join to the end of the drain.
     `others_cpu` is the cores other programs took meanwhile.
     """
 
@@ -62,6 +65,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     predicted: dict[str, float] = {}
     predicted_each: dict[str, dict[str, float]] = {}
     causes: list[str] = []
+    passed: dict[str, Passed] = {}
 
     @property
     def valid(self) -> bool:
@@ -85,7 +89,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     `floor` is what the instrument measured of itself and of the bare loopback before; `shaping`
     the network that was emulated, nominal and as measured; `url` the server, where it was not
-    started for this.
+    started for this; `budget_s` the time it was given, where it was given one.
     """
 
     format: int
@@ -101,6 +105,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     floor: Floor | None = None
     shaping: Shaping | None = None
     url: str = ""
+    budget_s: float | None = None
 
     def of(self, workload: str, variant: str, kind: Kind | None = None) -> list[Run]:
         """The runs of one variant under one workload."""
@@ -159,21 +164,23 @@ def load(path: Path) -> Result:
     try:
         data = path.read_bytes()
         found = msgspec.json.decode(data)
-        _check_format(found, path)
-        return msgspec.json.decode(data, type=Result)
+        _check_format(found)
+        result = msgspec.json.decode(data, type=Result)
+        check(result)
     except OSError as error:
         raise LabError(f"{path}: {error.strerror}") from None
-    except msgspec.MsgspecError as error:
-        raise LabError(f"{path} is no result of labs bench: {error}") from None
+    except (LabError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise LabError(f"{path} is no result that can be read: {error}") from None
+    return result
 
 
-def _check_format(found: Any, path: Path) -> None:
+def _check_format(found: Any) -> None:
     number = found.get("format") if isinstance(found, dict) else None
     if number is None:
-        raise LabError(f"{path} is no result of labs bench: it names no format")
+        raise LabError("it names no format, as those of labs bench do")
     if number != FORMAT:
         raise LabError(
-            f"{path} has format {number}; this version reads format {FORMAT}, so measure again"
+            f"it has format {number}; this version reads format {FORMAT}, so measure again"
         )
 
 

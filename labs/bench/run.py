@@ -20,11 +20,14 @@ from labs.bench.prediction import difference, predict
 from labs.bench.record import Outcome, together
 from labs.bench.results import Kind, Run, ServerUse, now
 from labs.bench.schedule import phases, schedule
+from labs.bench.there import Distant
 from labs.bench.workload import Workload
+from labs.errors import LabError
 from labs.net.between import Span
+from labs.net.line import Passed
 from labs.settings import Settings
 from labs.variants import VARIANTS
-from labs.wire.control import Child, child, while_alive
+from labs.wire.control import Child, ChildDiedError, Mortal, child, while_alive
 from labs.wire.traffic import Segments, Traffic
 
 START_S = 20.0  # a process may take this long to start on a busy machine
@@ -108,12 +111,14 @@ class Meter:
 class Server:
     """A server that runs, and where; `process` is None where it is somebody else's.
 
-    `line` is the process of the network in front of it, if there is one.
+    `line` is the process of the network in front of it, if there is one, and `rtt_s` the least
+    round trip through it.
     """
 
     process: Child | None
     url: str
     line: Child | None = None
+    rtt_s: float = 0.0
 
     @property
     def processes(self) -> list[Child]:
@@ -131,7 +136,8 @@ async def serving(plan: Plan, net: Span | None = None) -> AsyncIterator[Server]:
         if net is None:
             yield Server(process, url)
         else:
-            yield Server(process, await net.front(url), net.player)
+            rtt_s = net.network.rtt_ms / 1e3
+            yield Server(process, await net.front(url), net.player, rtt_s)
 
 
 async def make(plan: Plan, server: Server, loads: Sequence[Child], joined: Joined) -> Run:
@@ -140,7 +146,20 @@ async def make(plan: Plan, server: Server, loads: Sequence[Child], joined: Joine
     `joined` is called when everyone has joined, and may keep the window waiting. Raises
     `ChildDiedError` or another `LabError`.
     """
-    loads, others = loads[: plan.generators], server.processes
+    loads = loads[: plan.generators]
+    if server.process:
+        return await _make(plan, server, loads, joined, server.processes)
+    there = Distant(server.url)
+    run = await _make(plan, server, loads, joined, [there])
+    # What was lost because the server is gone is not what its transport loses.
+    if not run.valid and (gone := await there.look()):
+        raise gone
+    return run
+
+
+async def _make(
+    plan: Plan, server: Server, loads: Sequence[Child], joined: Joined, others: Sequence[Mortal]
+) -> Run:
     if plan.kind == "latency":
         return await while_alive(_measure(plan, server.url, loads, server, None, joined), *others)
     there = urlsplit(server.url)
@@ -148,7 +167,15 @@ async def make(plan: Plan, server: Server, loads: Sequence[Child], joined: Joine
     async with child("the tap", "labs.wire.tap", *address) as tap:
         port = (await tap.hear(START_S))["port"]
         url = there._replace(netloc=f"127.0.0.1:{port}").geturl()
-        return await while_alive(_measure(plan, url, loads, server, tap, joined), *others, tap)
+        measuring = _measure(plan, url, loads, server, tap, joined)
+        try:
+            return await while_alive(measuring, *others, tap)
+        except ChildDiedError:
+            raise
+        except LabError as error:
+            # Nobody knows the tap's port but us.
+            said = str(error).replace(f"127.0.0.1:{port}", there.netloc)
+            raise LabError(said.replace(f"('127.0.0.1', {port})", there.netloc)) from None
 
 
 async def _measure(
@@ -162,7 +189,7 @@ async def _measure(
     workload, started_at = plan.workload, now()
     ours = [*loads, *(each for each in (tap, server.line) if each)]
     meter = Meter(server.process, ours)
-    jobs = [_job(plan, url, which) for which in range(plan.generators)]
+    jobs = [_job(plan, url, which, server.rtt_s) for which in range(plan.generators)]
     here = await _ask(loads, jobs, jobs[0].join_s + SLACK_S)
     await joined()
     await meter.begin()
@@ -178,6 +205,7 @@ async def _measure(
         [{"begun_ns": begun_ns}] * len(loads),
         workload.tail_s + workload.drain_s + SLACK_S,
     )
+    passed = await server.line.ask({"counts": True}, SLACK_S) if server.line else {}
     done_s = max(one["at_s"] for one in done)
     joined_s = max(one["at_s"] for one in here)
     ends = [["join", joined_s], ["wait", start_ns / 1e9], ["steady", done_s]]
@@ -201,6 +229,7 @@ async def _measure(
         log=list(server.process.log) if server.process else [],
         windows=windows,
         segments=segments,
+        passed=msgspec.convert(passed, dict[str, Passed]),
         **(_predicted(plan, windows["steady"], start_ns / 1e9, joined_s) if tap else {}),
     )
 
@@ -274,7 +303,7 @@ def _light(workload: Workload) -> Workload:
     return workload.but(probes=0)
 
 
-def _job(plan: Plan, url: str, which: int) -> Job:
+def _job(plan: Plan, url: str, which: int, rtt_s: float) -> Job:
     only_light = plan.kind == "bytes" or plan.dialect == "lesson"
     return Job(
         plan.variant,
@@ -286,4 +315,5 @@ def _job(plan: Plan, url: str, which: int) -> Job:
         which,
         plan.generators,
         plan.dialect,
+        rtt_s,
     )

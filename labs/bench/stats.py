@@ -16,11 +16,15 @@ from labs.bench.intervals import RUNS_LEAST, Interval, interval
 from labs.bench.record import MISSED_MS, merged
 from labs.bench.results import Result, Run
 from labs.bench.workload import Workload
+from labs.net.checking import doubts
+from labs.net.line import LATE_MS, Passed
+from labs.net.network import Network
 from labs.net.shaping import Shaping
 
 SETTLED = 0.05  # either side of the median: an interval this narrow needs no more runs
 SETTLED_RUNS = 8  # ... but so many it needs: stopping at the first narrow one is too sure
 GENERATOR_LIMIT = 0.85  # of a core: past this the generator, not the server, sets the pace
+LAG_LIMIT = 0.15  # of the p50: past this a latency is the generator's own lateness too much
 OTHERS_LIMIT = 0.25  # cores taken by other programs: past this a latency is doubtful
 SPREAD_LIMIT = 0.25  # either side of the median: past this an interval is wide
 INDEPENDENT_LEAST = 100  # moments of sending: of fewer, p99 is the worst of them
@@ -96,10 +100,13 @@ def why_stopped(runs: Sequence[Run]) -> str:
 
 def warnings(result: Result) -> list[str]:
     """What a careful reader should know before believing the tables, the worst first."""
-    said = [result.ended] if result.ended else []
+    said = list(_network(result.shaping))
+    said += [result.ended] if result.ended else []
     said += [_wrong(run) for run in result.runs if not run.valid]
-    said += _disturbed([run for run in result.runs if run.kind == "latency"])
-    said += _network(result.shaping)
+    said += _over_budget(result)
+    timed = [run for run in result.runs if run.kind == "latency"]
+    said += _disturbed(timed)
+    said += _shaped(result.shaping, timed)
     said += _clock_rate(result.machine.governor)
     for workload in result.workloads:
         said += [f"{workload.name}: {doubt}" for doubt in _thin(result, workload)]
@@ -129,7 +136,43 @@ def _disturbed(timed: Sequence[Run]) -> Iterator[str]:
 
 def _network(shaping: Shaping | None) -> Iterator[str]:
     if shaping and shaping.reason:
-        yield f"The network {shaping.network.name} shows less than it could: {shaping.reason}."
+        yield fallen_back(shaping.network, shaping.reason)
+
+
+def fallen_back(network: Network, reason: str) -> str:
+    """That a network is played by the lesser of two mechanisms, and why."""
+    return (
+        f"The network {network.name} is made by a relay, which loses nothing and costs no "
+        f"handshake; packets cannot be carried here: {reason}."
+    )
+
+
+def _over_budget(result: Result) -> Iterator[str]:
+    if result.budget_s is not None and result.elapsed_s > result.budget_s:
+        yield (
+            f"It took {result.elapsed_s:.0f} s, more than the budget of {result.budget_s:g} s: the "
+            "bytes, and one round of latency, are always measured."
+        )
+
+
+def _shaped(shaping: Shaping | None, timed: Sequence[Run]) -> Iterator[str]:
+    """Where the network was not the one asked for, when it was measured and in the runs."""
+    if not shaping:
+        return
+    name = shaping.network.name
+    yield from (f"The network {name} is not as asked for: {doubt}." for doubt in doubts(shaping))
+    slow = [run for run in timed if any(_is_late(way) for way in run.passed.values())]
+    if slow:
+        most_ms = max(way.late_p99_us for run in slow for way in run.passed.values()) / 1e3
+        yield (
+            f"The network {name} was not kept up: in {len(slow)} of {len(timed)} latency runs "
+            f"more than 1 % of the packets left over {LATE_MS:g} ms late (p99 up to {most_ms:.1f} "
+            "ms). The machine was too busy for it."
+        )
+
+
+def _is_late(way: Passed) -> bool:
+    return way.late_p99_us > LATE_MS * 1e3
 
 
 def _clock_rate(governor: str) -> Iterator[str]:
@@ -171,6 +214,8 @@ def _doubts(workload: Workload, runs: Sequence[Run]) -> Iterator[str]:
     if any(run.outcome.generator_cpu > GENERATOR_LIMIT for run in runs):
         most = max(run.outcome.generator_cpu for run in runs)
         yield f"the generator was the limit ({most:.0%} of a core)"
+    if workload.loop == "open":
+        yield from _own_lag([run for run in timed if run.valid])
     late = sum(run.outcome.missed_ticks for run in timed)
     # In a closed loop a sender is late because it waits for the server, and the table shows it.
     if late and workload.loop == "open":
@@ -180,9 +225,13 @@ def _doubts(workload: Workload, runs: Sequence[Run]) -> Iterator[str]:
             f"{late} of {asked} messages were begun more than {MISSED_MS:g} ms late "
             f"(at most {most_ms:.0f} ms): their latency holds the generator's delay"
         )
+    refused = sum(run.outcome.refused for run in runs)
+    if refused:
+        were = _were(refused)
+        yield f"{count(refused, 'send')} {were} refused (rate_limited) and said again later"
     skipped = sum(run.outcome.missed_polls for run in runs)
     if skipped:
-        were = "was" if skipped == 1 else "were"
+        were = _were(skipped)
         yield f"{count(skipped, 'poll')} {were} skipped because the one before was still open"
     recovered = sum(run.outcome.fates.get("recovered", 0) for run in runs)
     if recovered and workload.cut_at_s is None:
@@ -191,6 +240,22 @@ def _doubts(workload: Workload, runs: Sequence[Run]) -> Iterator[str]:
     logged = [line for run in runs for line in run.log]
     if logged:
         yield f"the server logged {len(logged)} lines, the last: {logged[-1][:160]}"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _own_lag(timed: Sequence[Run]) -> Iterator[str]:
+    """Of many messages at one instant the last waits for the generator, however idle that is."""
+    meant = latency(run.outcome.corrected for run in timed)
+    begun = latency(run.outcome.uncorrected for run in timed)
+    if meant and begun and meant.p50_ms - begun.p50_ms > LAG_LIMIT * meant.p50_ms:
+        own_ms = meant.p50_ms - begun.p50_ms
+        yield (
+            f"the generator was the limit: its own lateness is {own_ms:.3g} of the "
+            f"{meant.p50_ms:.3g} ms of the p50 ({own_ms / meant.p50_ms:.0%})"
+        )
 
 
 def _spread(timed: Sequence[Run]) -> Iterator[str]:

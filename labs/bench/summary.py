@@ -50,6 +50,7 @@ class Summary:
     variant: str
     byte_runs: int
     latency_runs: int
+    void: bool  # a wrong fate in one of them forbids to speak of their latency
     messages: int
     unsent: int | None
     fates: dict[str, int]
@@ -138,13 +139,15 @@ def summary(result: Result, workload: Workload, variant: str) -> Summary | None:
     timed = [run for run in runs if run.kind == "latency"]
     if not tapped:
         return None
-    trusted = timed if all(run.valid for run in timed) else []
+    void = not all(run.valid for run in timed)
+    trusted = [] if void else timed
     typical = _typical(tapped)
     return Summary(
         workload=workload,
         variant=variant,
         byte_runs=len(tapped),
         latency_runs=len(timed),
+        void=void,
         messages=sum(_messages(workload, run) for run in runs),
         unsent=sum(run.outcome.unsent for run in runs) if workload.loop == "closed" else None,
         fates={fate: sum(run.outcome.fates.get(fate, 0) for run in runs) for fate in FATES},
@@ -193,7 +196,7 @@ def _window(run: Run, name: str) -> Traffic:
 def _messages(workload: Workload, run: Run) -> int:
     steady = workload.arrivals in ("constant", "poisson")
     warm = workload.rate_per_s * workload.warmup_s if run.kind == "latency" and steady else 0
-    return workload.messages + round(warm) - run.outcome.unsent
+    return workload.messages + round(warm) - run.outcome.unsent - run.outcome.skipped
 
 
 def _server(runs: Sequence[Run], workload: Workload) -> ServerFigures:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ LOOPBACK = "127.0.0.1"
 PROBE = "labs.net.probe"
 START_S = 20.0
 MEASURE_S = 60.0
+SEED_BITS = 48  # a whole number in any JSON
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,21 @@ class Span:
         measured = msgspec.convert(found, Found)
         return shaping(self.network, self.mechanism, self.reason, asked, measured)
 
-    async def restart(self) -> None:
-        """Begin the sequences of chance and the counts anew."""
-        await self.player.ask({"restart": self.seed})
+    async def restart(self, run: int = 0) -> None:
+        """Begin the sequences of chance and the counts anew: those of a run, by its number.
+
+        Run 1 of every variant meets the same chance, and run 2 another one.
+        """
+        await self.player.ask({"restart": seed_of(self.seed, run)})
 
     async def counts(self) -> dict[str, Passed]:
         """What has passed `up` and `down` since the start or the last `restart`."""
         return msgspec.convert(await self.player.ask({"counts": True}), dict[str, Passed])
+
+
+def seed_of(seed: int, run: int) -> int:
+    """The seed of a run's chance; run 0 is none, and has the seed itself."""
+    return Random(f"{seed}/{run}").getrandbits(SEED_BITS) if run else seed
 
 
 @asynccontextmanager

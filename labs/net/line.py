@@ -20,11 +20,12 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from labs.net.network import Network
-from labs.net.queue import Counts, DeadlineQueue
+from labs.net.queue import MS, Counts, DeadlineQueue
 
 T = TypeVar("T")
 
 LATE_CLASS_NS = 10_000  # how finely lateness is counted
+LATE_MS = 1.0  # a packet that leaves later than this was not carried as asked for
 AFTER_S = 0.001  # long enough for a timer that was due before ours
 
 
@@ -36,12 +37,16 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Passed(msgspec.Struct, frozen=True):
-    """What one direction has done: its counts, and how late packets left, in microseconds."""
+    """What one direction has done: its counts, and how late packets left, in microseconds.
+
+    `late` packets left more than `LATE_MS` after their moment.
+    """
 
     counts: Counts
     late_p50_us: float = 0.0
     late_p99_us: float = 0.0
     late_max_us: float = 0.0
+    late: int = 0
 
 
 class Line(Generic[T]):
@@ -72,7 +77,11 @@ class Line(Generic[T]):
 
     def passed(self) -> Passed:
         """What has been done since the start, or the last `restart`."""
-        return Passed(self.queue.counts, *(self._late_us(share) for share in (0.5, 0.99, 1.0)))
+        late = sum(
+            number for each, number in self._late.items() if each * LATE_CLASS_NS >= LATE_MS * MS
+        )
+        p50_us, p99_us, max_us = (self._late_us(share) for share in (0.5, 0.99, 1.0))
+        return Passed(self.queue.counts, p50_us, p99_us, max_us, late)
 
     def _late_us(self, share: float) -> float:
         wanted, seen = share * self._late.total(), 0

@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -159,8 +159,15 @@ async def _stop(process: Child) -> None:
         raise
 
 
-async def while_alive(work: Coroutine[Any, Any, T], *others: Child) -> T:
-    """The result of `work`; raises `ChildDiedError` as soon as one of the others ends."""
+class Mortal(Protocol):
+    """Something that may end: a child, or a server of somebody else's."""
+
+    async def died(self) -> LabError:
+        """Wait for its end; answers what to raise then."""
+
+
+async def while_alive(work: Coroutine[Any, Any, T], *others: Mortal) -> T:
+    """The result of `work`; raises what `died` answers as soon as one of the others ends."""
     main = asyncio.create_task(work)
     deaths = [asyncio.create_task(other.died()) for other in others]
     try:

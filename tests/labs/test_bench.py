@@ -23,6 +23,7 @@ from labs.bench.host import find
 from labs.bench.load import Job
 from labs.bench.record import merged
 from labs.bench.results import Result, Run
+from labs.bench.run import Plan, Server, make
 from labs.bench.schedule import schedule
 from labs.bench.workload import Workload
 from labs.errors import LabError, UsageError
@@ -70,9 +71,8 @@ VARIANT = replace(REAL, name="mortal", serve=serve)
 """
 
 INTERRUPTED = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
-import msgspec
 import psutil
 from labs.bench import command, workload
 
@@ -82,7 +82,7 @@ class Bar(command.Bar):
     def made(self, run):
         self.runs += 1
         if self.runs == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), int(sys.argv[2]))
 
 command.Bar = Bar
 workload.WORKLOADS["paced"] = workload.Workload(
@@ -108,7 +108,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for name in ("lossy", "mortal"):
+    for name in ("lossy", "mortal", "full"):
         sys.modules.pop(name, None)
 
 
@@ -173,25 +173,99 @@ def test_a_server_that_dies_gives_its_last_words(
     longer = Workload(name="paced", clients=2, duration_s=20.0, rate_per_s=5.0)
     monkeypatch.setitem(workload.WORKLOADS, "paced", longer)
     assert bench(["mortal:VARIANT"], ["paced"], out=modules / "out", budget_s=1) == 1
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert "the mortal:VARIANT server ended with status 7" in shown
     assert "my last words" in shown
 
 
-def test_ctrl_c_keeps_the_finished_runs_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")],
+)
+def test_an_interruption_keeps_the_finished_runs_and_leaves_no_process(
+    tmp_path: Path, number: signal.Signals, status: int, word: str
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "out")],
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "out"), str(int(number))],
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (130, "")
+    assert (done.returncode, done.stderr) == (status, "")
     result = only_result(tmp_path / "out")
     assert len(result.runs) == 3
-    assert result.ended == "Interrupted: the 3 runs that were finished are kept."
+    assert result.ended == f"{word}: the 3 runs that were finished are kept."
     assert result.ended in done.stdout
     assert done.stdout.splitlines()[-1].startswith("report: ")
+
+
+FULL = """
+from dataclasses import replace
+from websocket_chat import VARIANT
+
+VARIANT = replace(VARIANT, name="full", overrides={"sessions": 1})
+"""
+
+
+def test_a_variant_that_nobody_can_join_ends_no_other(
+    modules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (modules / "full.py").write_text(FULL)
+    names = ["full:VARIANT", "websocket", "polling"]
+    assert bench(names, ["idle", "paced"], out=modules / "out", budget_s=1) == 1
+    result = only_result(modules / "out")
+    assert {(run.workload, run.variant, run.kind) for run in result.runs} == {
+        *((name, variant, "bytes") for name in TINY for variant in names[1:]),
+        *(("paced", variant, "latency") for variant in names[1:]),
+    }
+    assert all(run.valid for run in result.runs)
+    assert "full:VARIANT, run 1: the generator: lobby is full" in result.ended
+    assert result.ended.count("full:VARIANT") == 2, "once a workload"
+    assert "lobby is full" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_latency_run_that_fails_ends_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The crowd that was to make it is not asked again: nobody knows how far it has come."""
+    crowds = dict[str, list[int]]()
+
+    async def fail(plan: Plan, server: Server, loads: list[Child], joined: Any) -> Run:
+        if plan.kind == "latency":
+            crowds[plan.variant] = [load.pid for load in loads]
+        if plan.kind == "latency" and plan.variant in ("polling", "streaming"):
+            raise LabError("not everyone could join")
+        return await make(plan, server, loads, joined)
+
+    monkeypatch.setattr(comparison, "make", fail)
+    names = ["polling", "streaming", "websocket"]
+    assert bench(names, ["paced"], out=tmp_path, budget_s=1) == 1
+    result = only_result(tmp_path)
+    assert [run.variant for run in result.runs if run.kind == "latency"] == ["websocket"]
+    assert len(result.runs) == 4
+    assert len({pid for pids in crowds.values() for pid in pids}) >= 2
+    assert result.ended.splitlines() == [
+        f"paced: latency, {name}, run 1: not everyone could join"
+        for name in crowds
+        if name != "websocket"
+    ]
+
+
+@pytest.mark.parametrize("probes", [0, 2])
+def test_what_the_chat_refuses_and_takes_later_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    probes: int,
+) -> None:
+    slow = {"rate_burst": 5, "rate_per_s": 5.0}
+    load = {"loop": "closed", "senders": 1, "warmup_s": 0.0, "settings": slow}
+    runs = one_run(monkeypatch, tmp_path, "websocket", probes=probes, **load)
+    assert runs[1].outcome.refused > 0
+    assert "refused (rate_limited) and said again later" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 # Other kinds of load
@@ -249,6 +323,8 @@ def test_a_closed_loop_is_called_one(
     closed = {"loop": "closed", "think_s": 0.2, "senders": 1, "rate_per_s": 40.0}
     runs = one_run(monkeypatch, tmp_path, "websocket", **closed)
     assert all(run.outcome.unsent > 0 for run in runs), "he thinks longer than 40 a second allow"
+    assert 0 < runs[1].outcome.skipped < 8, "the warm-up has taken no turn from the window"
+    assert merged([runs[1].outcome.corrected]).get_total_count() > 0
     assert "closed loop" in capsys.readouterr().out
 
 

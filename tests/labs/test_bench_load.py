@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from labs.bench.crowd import abreast
+from labs.bench.load import Job
 from labs.bench.player import Player
 from labs.bench.record import (
     FATES,
@@ -141,6 +143,29 @@ def test_rooms_share_the_clients_out() -> None:
     assert [each.members(room) for room in range(3)] == [3, 2, 2]
 
 
+# Joining
+
+
+@pytest.mark.parametrize(
+    ("clients", "in_order", "at_once"), [(20, True, 1), (20, False, 50), (200, True, 50)]
+)
+def test_only_a_small_crowd_whose_order_matters_joins_one_by_one(
+    clients: int, in_order: bool, at_once: int
+) -> None:
+    assert abreast(clients, in_order) == at_once
+
+
+def test_joining_may_take_longer_where_a_round_trip_does() -> None:
+    def job(clients: int, rtt_s: float) -> Job:
+        crowd = workload(clients=clients)
+        return Job("socketio", "http://x", crowd, 1, 1, False, rtt_s=rtt_s)
+
+    near_s, far_s = job(1_000, 0.0).join_s, job(1_000, 0.56).join_s
+    turns, trips = 1_000 // 50, 8  # what Socket.IO needs of a handshake, a probe and a join
+    assert far_s - near_s >= turns * trips * 0.56
+    assert job(20, 0.56).join_s - job(20, 0.0).join_s >= trips * 0.56
+
+
 # Schedules
 
 
@@ -240,6 +265,23 @@ async def test_a_closed_loop_omits_what_its_senders_had_to_wait_for() -> None:
     answer.set()
     await playing.finish(within_s=1)
     assert sorted(playing.begun_ns) == [0, 1, 2, 8], "the other sender did not wait"
+
+
+async def test_the_warm_up_of_a_closed_loop_ends_when_the_window_begins() -> None:
+    """Its answers take so long that most of it has had no turn by then."""
+    ticks = [Tick(-n * 1_000_000, 0, f"#{n}") for n in range(30, 0, -1)]
+    ticks += [Tick(n * 1_000_000, 0, f"#{n}") for n in range(3)]
+
+    async def send(_: int, __: Tick) -> None:
+        await answered.wait()
+
+    answered, start_ns = asyncio.Event(), monotonic_ns() + 40_000_000
+    playing = player(ticks, start_ns, send)
+    playing.closed_loop(think_s=0.0, end_ns=start_ns + S)
+    await playing.until(start_ns + 1)
+    answered.set()
+    await playing.finish(within_s=5)
+    assert sorted(playing.begun_ns) == [0, 30, 31, 32], "the first of each, and all of the window"
 
 
 async def test_waiting_for_a_moment_is_not_counted_as_work() -> None:
@@ -475,11 +517,18 @@ def outcome(**changes: Any) -> Outcome:
 
 def test_outcomes_of_several_generators_are_one() -> None:
     a = outcome(corrected=packed(histogram([1_000_000])), wrong=["a"])
-    b = outcome(corrected=packed(histogram([3_000_000])), lag_most_ms=9.0, generator_cpu=0.7)
+    b = outcome(
+        corrected=packed(histogram([3_000_000])),
+        lag_most_ms=9.0,
+        generator_cpu=0.7,
+        skipped=3,
+        refused=7,
+    )
     both = together([a, b])
     assert both.fates == {"delivered": 6}
     assert (both.text_bytes, both.missed_ticks, both.lag_most_ms) == (10, 2, 9.0)
     assert (both.generator_cpu, both.wrong) == (0.7, ["a"])
+    assert (both.skipped, both.refused) == (3, 7)
     assert merged([both.corrected]).get_total_count() == 2
 
 

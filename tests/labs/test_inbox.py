@@ -172,6 +172,12 @@ def test_after_the_end_there_is_nothing_to_do() -> None:
     assert refusal.value.code == "replaced"
 
 
+def test_this_process_counts_what_it_waited_after() -> None:
+    limited, before = ChatError("rate_limited", "later", 0.1), Backoff.waits.copy()
+    waits(Backoff(), [limited, OSError(), limited])
+    assert Backoff.waits - before == {"rate_limited": 2, "": 1}
+
+
 def waits(backoff: Backoff, errors: list[Exception]) -> list[float]:
     """How long it waits after each of these."""
 
