@@ -30,8 +30,8 @@ from labs.bench.intervals import ratio
 from labs.bench.stats import of_each
 from labs.bench.workload import WORKLOADS
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.far import talk
 from labs.experiments.plotting import axes, measured, theory
+from labs.experiments.rig.far import talk
 from labs.net.network import NETWORKS
 
 CLAIM = Claim(

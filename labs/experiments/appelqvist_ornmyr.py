@@ -33,10 +33,10 @@ from labs.bench.prediction.frames import Frames
 from labs.bench.prediction.requests import LongPolls, Requests
 from labs.bench.prediction.streams import Streams, chunk
 from labs.bench.prediction.tally import Said, batch, frame
-from labs.experiments import bare
 from labs.experiments.experiment import Claim, Experiment, Finding, near
-from labs.experiments.light_crowd import crowd, scene, word
 from labs.experiments.plotting import axes, legend
+from labs.experiments.rig import bare
+from labs.experiments.rig.light_crowd import crowd, scene, word
 from labs.wire.traffic import Traffic
 
 CLAIM = Claim(

@@ -39,9 +39,9 @@ from labs.chat import Batch, Joined, Message
 from labs.chat.messages import encode_batch
 from labs.errors import LabError
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.nginx import Location, proxying
 from labs.experiments.plotting import axes, colour, legend, measured
-from labs.experiments.proxied import UNCHUNKED, Listener, unchunked
+from labs.experiments.rig.nginx import Location, proxying
+from labs.experiments.rig.proxied import UNCHUNKED, Listener, unchunked
 from labs.variants import Client
 from streaming.server import RETRY_MS, event
 

@@ -32,7 +32,7 @@ from labs.bench.run import Plan
 from labs.bench.workload import Loop, Workload
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
 from labs.experiments.plotting import axes, legend, measured, theory
-from labs.experiments.stall import stalled
+from labs.experiments.rig.stall import stalled
 from labs.wire.control import child
 
 CLAIM = Claim(

@@ -23,8 +23,8 @@ from labs import lab
 from labs.bench import heads as profiles
 from labs.bench.heads import Profile
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.light_crowd import crowd, heads, padded, requests
 from labs.experiments.plotting import axes, legend, logarithmic, measured, theory
+from labs.experiments.rig.light_crowd import crowd, heads, padded, requests
 
 CLAIM = Claim(
     title="Ten thousand clients that poll once a minute for nothing take 1.13 Mbit/s",

@@ -46,10 +46,10 @@ from labs.bench import heads
 from labs.bench.light import Light, light
 from labs.bench.prediction import handshake
 from labs.bench.workload import Headers
-from labs.experiments.browser import Browser, browsing
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near, true
-from labs.experiments.official_client import first_message_s, loaded
 from labs.experiments.plotting import axes, colour, legend, measured, theory
+from labs.experiments.rig.browser import Browser, browsing
+from labs.experiments.rig.official_client import first_message_s, loaded
 from labs.experiments.upstream import Heard
 from labs.net.network import Network
 from labs.net.shaper import NetworkShape, Nobody

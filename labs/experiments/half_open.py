@@ -41,7 +41,7 @@ from labs.bench.workload import WORKLOADS, Workload
 from labs.errors import LabError
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
 from labs.experiments.plotting import axes, colour, legend, measured, theory
-from labs.experiments.silent import cable
+from labs.experiments.rig.silent import cable
 from labs.settings import Settings
 from labs.variants import FIVE, Client, load
 from labs.wire.control import together

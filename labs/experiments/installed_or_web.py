@@ -33,9 +33,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labs import lab
-from labs.experiments.browser import Browser, browsing, join, opened, shows
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.messengers import (
+from labs.experiments.plotting import axes, colour, legend, measured
+from labs.experiments.rig.browser import Browser, browsing, join, opened, shows
+from labs.experiments.rig.messengers import (
     Watch,
     beacons,
     page_files,
@@ -47,7 +48,6 @@ from labs.experiments.messengers import (
     terminal,
     watching,
 )
-from labs.experiments.plotting import axes, colour, legend, measured
 from labs.settings import Settings
 from labs.variants import load
 from labs.wire.traffic import Traffic

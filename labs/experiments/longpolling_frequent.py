@@ -31,8 +31,8 @@ from statistics import median
 from matplotlib.figure import Figure
 
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.far import Talk, talk
 from labs.experiments.plotting import axes, measured, theory
+from labs.experiments.rig.far import Talk, talk
 
 CLAIM = Claim(
     title="Long polling overloads when events are frequent",

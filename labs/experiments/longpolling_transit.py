@@ -27,8 +27,8 @@ from labs.bench.record import merged
 from labs.bench.results import Run
 from labs.bench.workload import WORKLOADS
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.far import network_file
 from labs.experiments.plotting import axes, legend, measured, theory
+from labs.experiments.rig.far import network_file
 
 CLAIM = Claim(
     title="Long polling reacts in real time",

@@ -37,9 +37,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from labs.experiments.experiment import Claim, Experiment, Finding, near
-from labs.experiments.far import Talk, talk
 from labs.experiments.plotting import axes, legend, measured, theory
 from labs.experiments.polling_delay import Pausing
+from labs.experiments.rig.far import Talk, talk
 
 CLAIM = Claim(
     title="A reading takes 151.3 ms by polling and 40.3 ms over a WebSocket",

@@ -37,8 +37,8 @@ from labs.bench.record import merged
 from labs.bench.results import Run
 from labs.bench.workload import WORKLOADS, Workload
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.far import FREE, talk
 from labs.experiments.plotting import axes, legend, measured, theory
+from labs.experiments.rig.far import FREE, talk
 
 CLAIM = Claim(
     title="Polling is unfit for real time",

@@ -33,8 +33,8 @@ from labs.bench import heads as profiles
 from labs.bench.heads import Profile
 from labs.bench.prediction.tally import Said, batch, frame
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.light_crowd import Crowd, crowd, heads, padded, requests, word
 from labs.experiments.plotting import axes, legend, logarithmic, measured, theory
+from labs.experiments.rig.light_crowd import Crowd, crowd, heads, padded, requests, word
 from labs.wire.traffic import Traffic
 
 CLAIM = Claim(

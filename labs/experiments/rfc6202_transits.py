@@ -32,8 +32,8 @@ from statistics import mean, median
 from matplotlib.figure import Figure
 
 from labs.experiments.experiment import Claim, Experiment, Finding, near
-from labs.experiments.far import Talk, talk
 from labs.experiments.plotting import axes, measured, theory
+from labs.experiments.rig.far import Talk, talk
 
 CLAIM = Claim(
     title="Long polling takes one transit, and three at worst",

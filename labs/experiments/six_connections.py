@@ -25,9 +25,9 @@ from matplotlib.figure import Figure
 
 from labs import lab
 from labs.errors import LabError
-from labs.experiments.browser import Browser, Tab, ask_in, browsing, join, opened, say, shows
 from labs.experiments.experiment import Claim, Experiment, Finding, near
 from labs.experiments.plotting import axes, legend, measured, theory
+from labs.experiments.rig.browser import Browser, Tab, ask_in, browsing, join, opened, say, shows
 from labs.variants import Client
 from labs.wire.dissect import dissect
 from labs.wire.ledger import by_connection

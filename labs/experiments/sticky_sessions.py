@@ -26,9 +26,9 @@ import msgspec
 from matplotlib.figure import Figure
 
 from labs.errors import ChatError
-from labs.experiments.balancer import Balancer, Rule, balancing
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near, true
 from labs.experiments.plotting import axes, colour, legend, measured
+from labs.experiments.rig.balancer import Balancer, Rule, balancing
 from labs.settings import Settings
 from labs.variants import Client, load
 from labs.wire.relay import HOST

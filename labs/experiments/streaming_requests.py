@@ -28,8 +28,8 @@ from matplotlib.figure import Figure
 from labs import lab
 from labs.bench.results import Run
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.paced import PACED, expected
 from labs.experiments.plotting import axes, legend, logarithmic, measured, theory
+from labs.experiments.rig.paced import PACED, expected
 
 CLAIM = Claim(
     title="Streaming brings every event without a request",

@@ -1,7 +1,7 @@
 """Socket.IO works where WebSocket does not.
 
 A proxy stands between client and server that passes HTTP on and lets no WebSocket through; it
-refuses the upgrade, or strips it of the fields that ask for it (labs/experiments/refusing.py).
+refuses the upgrade, or strips it of the fields that ask for it (labs/experiments/rig/refusing.py).
 What can come of it follows from the protocols (RFC 6455 section 4.1, Engine.IO protocol 4):
 
     websocket              fails: a client must fail the connection unless it is answered 101. It
@@ -32,7 +32,7 @@ from labs.chat import Message
 from labs.errors import ChatError, LabError
 from labs.experiments.experiment import Claim, Experiment, Finding, near, true
 from labs.experiments.plotting import axes, legend, measured, theory
-from labs.experiments.refusing import HOST, Manner, Proxy, refusing
+from labs.experiments.rig.refusing import HOST, Manner, Proxy, refusing
 from labs.variants import Client
 from labs.wire.control import together
 

@@ -32,8 +32,8 @@ from labs import lab
 from labs.bench.prediction.tally import frame
 from labs.bench.workload import Headers, Workload
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.paced import PACED, expected
 from labs.experiments.plotting import axes, colour, legend, logarithmic, measured, theory
+from labs.experiments.rig.paced import PACED, expected
 from labs.wire.tap import tapping
 from labs.wire.traffic import DIRECTIONS, LAYERS
 

@@ -28,7 +28,8 @@ from matplotlib.figure import Figure
 
 from labs.errors import LabError
 from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
-from labs.experiments.pinging import (
+from labs.experiments.plotting import axes, colour, legend
+from labs.experiments.rig.pinging import (
     Defaults,
     Peers,
     answering,
@@ -36,8 +37,7 @@ from labs.experiments.pinging import (
     engine_server,
     websockets_server,
 )
-from labs.experiments.plotting import axes, colour, legend
-from labs.experiments.silent import Cable, cable
+from labs.experiments.rig.silent import Cable, cable
 from labs.wire.relay import HOST
 
 CLAIM = Claim(

@@ -17,16 +17,16 @@ from websockets.frames import Frame, Opcode
 
 from labs import lab
 from labs.errors import LabError
-from labs.experiments import browser, messengers, nginx
 from labs.experiments import buffering_proxy as proxy
 from labs.experiments import installed_or_web as installed
 from labs.experiments import six_connections as six
 from labs.experiments.buffering_proxy import Arrived
 from labs.experiments.experiment import verdict
-from labs.experiments.messengers import Pulse
-from labs.experiments.nginx import Location
 from labs.experiments.plotting import svg
-from labs.experiments.proxied import UNCHUNKED, Listener, unchunked
+from labs.experiments.rig import browser, messengers, nginx
+from labs.experiments.rig.messengers import Pulse
+from labs.experiments.rig.nginx import Location
+from labs.experiments.rig.proxied import UNCHUNKED, Listener, unchunked
 from labs.pages import WEB
 from labs.settings import Settings
 from labs.variants import load

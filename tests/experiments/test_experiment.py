@@ -122,6 +122,16 @@ def test_every_experiment_can_be_loaded_and_predicts_the_same_each_time() -> Non
         assert repr(load(name).predict()) == repr(load(name).predict()), name
 
 
+def test_every_module_with_a_claim_is_registered() -> None:
+    folder = Path(scorecard.__file__).parent
+    found = {
+        file.stem.replace("_", "-")
+        for file in folder.glob("*.py")
+        if "\nEXPERIMENT = " in file.read_text("utf-8")
+    }
+    assert found == set(EXPERIMENTS)
+
+
 def test_every_claim_is_told_in_both_languages_and_has_a_source() -> None:
     for name in EXPERIMENTS:
         claim = load(name).claim

@@ -12,7 +12,6 @@ import pytest
 from labs.errors import LabError
 from labs.experiments import (
     always_faster,
-    far,
     longpolling_frequent,
     longpolling_transit,
     polling_delay,
@@ -20,6 +19,7 @@ from labs.experiments import (
 )
 from labs.experiments.experiment import Finding, verdict
 from labs.experiments.plotting import svg
+from labs.experiments.rig import far
 from labs.net.network import load
 
 

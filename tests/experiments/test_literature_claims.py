@@ -19,18 +19,18 @@ from labs.bench.stats import latency
 from labs.errors import LabError
 from labs.experiments import (
     appelqvist_ornmyr,
-    bare,
     coordinated_omission,
     empty_polls,
     pimentel_nickerson,
     quantum_leap,
 )
 from labs.experiments.experiment import Finding, verdict
-from labs.experiments.light_crowd import Ears, crowd, heads, padded, requests
 from labs.experiments.pimentel_nickerson import Delays, Late, middle
 from labs.experiments.plotting import svg
 from labs.experiments.quantum_leap import Cost, Leap
-from labs.experiments.stall import stalled, stand_still
+from labs.experiments.rig import bare
+from labs.experiments.rig.light_crowd import Ears, crowd, heads, padded, requests
+from labs.experiments.rig.stall import stalled, stand_still
 from labs.wire.control import child
 from tests.need import need
 
@@ -76,7 +76,7 @@ async def test_a_word_is_everywhere_when_everyone_has_heard_it() -> None:
 
 
 async def test_a_word_that_is_not_heard_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labs.experiments.light_crowd.HEARD_S", 0.01)
+    monkeypatch.setattr("labs.experiments.rig.light_crowd.HEARD_S", 0.01)
     ears = Ears(2)
     ears.arrived(0, 7, 1, 0)
     with pytest.raises(LabError, match="only 1 of 2 clients heard word 7"):

@@ -13,12 +13,13 @@ import pytest
 from aiohttp import web
 from websockets.asyncio.client import connect
 
-from labs.experiments import coalescing, deflate, half_open, pinging, sticky_sessions, zombies
-from labs.experiments.balancer import balancing
+from labs.experiments import coalescing, deflate, half_open, sticky_sessions, zombies
 from labs.experiments.echo_host import Mode
 from labs.experiments.experiment import AnyExperiment, verdict
 from labs.experiments.plotting import svg
-from labs.experiments.silent import cable
+from labs.experiments.rig import pinging
+from labs.experiments.rig.balancer import balancing
+from labs.experiments.rig.silent import cable
 from labs.wire.control import child
 from labs.wire.relay import HOST
 

@@ -22,11 +22,11 @@ from labs.experiments import (
     upstream,
     websocket_framing,
 )
-from labs.experiments.browser import PROGRAMS, browsing
 from labs.experiments.experiment import AnyExperiment, verdict
-from labs.experiments.official_client import first_message_s, loaded
 from labs.experiments.plotting import svg
-from labs.experiments.refusing import HOST, Manner, refusing
+from labs.experiments.rig.browser import PROGRAMS, browsing
+from labs.experiments.rig.official_client import first_message_s, loaded
+from labs.experiments.rig.refusing import HOST, Manner, refusing
 from labs.net.network import Network
 from labs.pages import VENDOR
 from labs.variants import load

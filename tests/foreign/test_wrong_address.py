@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from labs.errors import ChatError
-from labs.experiments.refusing import refusing
+from labs.experiments.rig.refusing import refusing
 from labs.pages import VENDOR
 from tests.foreign.conftest import JS, PINNED, Run, Serve
 from tests.hostile.attacker import code_of

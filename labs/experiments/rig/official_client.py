@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from labs.experiments.browser import Browser, Tab
+from labs.experiments.rig.browser import Browser, Tab
 from labs.settings import Settings
 
 LOAD = """new Promise((done, fail) => {

@@ -1,0 +1,1 @@
+"""What experiments are built from: cables to pull, proxies, browsers, clients of a special kind."""
