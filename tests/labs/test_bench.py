@@ -25,8 +25,10 @@ from labs.bench.record import merged
 from labs.bench.results import Result, Run
 from labs.bench.run import Plan, Server, make
 from labs.bench.schedule import schedule
+from labs.bench.stats import warnings
 from labs.bench.workload import Workload
 from labs.errors import LabError, UsageError
+from labs.net.between import Span
 from labs.settings import Settings
 from labs.variants import FIVE, VARIANTS
 from labs.wire.control import Child
@@ -357,6 +359,32 @@ def test_a_network_is_measured_and_its_delay_seen(
     assert result.shaping.rtt.least_ms >= 40.0
     timed = result.of("paced", "websocket", "latency")[0]
     assert merged([timed.outcome.corrected]).get_min_value() >= 40_000
+    for way in timed.passed.values():
+        assert way.counts.packets == way.counts.left_packets > 10, "nothing was lost or held"
+
+
+def test_a_relay_is_told_at_once_and_each_run_has_a_chance_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restart, begun = Span.restart, list[int]()
+
+    async def note(span: Span, run: int = 0) -> None:
+        begun.append(run)
+        await restart(span, run)
+
+    monkeypatch.setattr(Span, "restart", note)
+    monkeypatch.setattr("labs.net.between.why_no_tun", lambda: "this test wants none")
+    path = tmp_path / "near.toml"
+    path.write_text("delay_ms = 5.0\nup_bit_s = 10_000_000\ndown_bit_s = 10_000_000\n")
+    names, out = ["websocket", "polling"], tmp_path / "out"
+    assert bench(names, ["paced"], out=out, budget_s=1, network=str(path)) == 0
+    told = (
+        "The network near is made by a relay, which loses nothing and costs no handshake; packets "
+        "cannot be carried here: this test wants none."
+    )
+    assert capsys.readouterr().err == f"labs: {told}\n"
+    assert warnings(only_result(out))[0] == told
+    assert begun == [0, 1, 1], "after it was measured, and before run 1 of each variant"
 
 
 async def test_the_host_serves_until_its_stdin_ends_or_it_is_told_to_stop() -> None:

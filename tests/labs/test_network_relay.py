@@ -9,16 +9,18 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from labs.errors import LabError
 from labs.net import between as module
-from labs.net.between import Span, between
+from labs.net.between import Span, between, seed_of
 from labs.net.line import exact_loop
 from labs.net.network import Network
 from labs.net.shaper import HEAD_BYTES, SEGMENT_BYTES, NetworkShape, Nobody
-from labs.wire.relay import HOST, relaying
+from labs.wire.relay import HOST, End, Piece, relaying
+from tests.labs.virtual import run
 
 FAST = Network("fast", delay_ms=15, jitter_ms=2, up_bit_s=10**9, down_bit_s=10**9, loss=0.3)
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -103,6 +105,54 @@ async def test_a_stream_is_no_faster_than_the_link() -> None:
         begun_s = loop.time()
         assert await ask(port, b"") == b"d" * size
         assert loop.time() - begun_s >= size * 8 / slow.down_bit_s
+
+
+class Source:
+    """A sender that notes when it was held up, and for how long."""
+
+    def __init__(self) -> None:
+        self.held_s: list[float] = []
+        self.released_s: list[float] = []
+
+    def hold(self) -> None:
+        self.held_s.append(asyncio.get_running_loop().time())
+
+    def release(self) -> None:
+        self.released_s.append(asyncio.get_running_loop().time())
+
+
+def test_a_stream_takes_just_what_the_link_needs_and_its_sender_is_held_as_long() -> None:
+    slow = Network("slow", delay_ms=7, up_bit_s=10**9, down_bit_s=2_000_000, queue_ms=50)
+    size = 100_000
+    segments = -(-size // SEGMENT_BYTES)
+    sending_s = (size + segments * HEAD_BYTES) * 8 / slow.down_bit_s
+
+    async def main() -> None:
+        loop, source = asyncio.get_running_loop(), Source()
+        out = list[tuple[float, int]]()
+        shape = NetworkShape(slow, 1)
+
+        def arrive(part: Piece) -> None:
+            out.append((loop.time(), len(cast(bytes, part))))
+
+        send = shape("down", cast(End, source), arrive)
+        send(b"d" * size)
+        await asyncio.sleep(10)
+        assert sum(length for _, length in out) == size
+        assert out[-1][0] == pytest.approx(sending_s + 0.007, abs=1e-6)
+        first_s = (SEGMENT_BYTES + HEAD_BYTES) * 8 / slow.down_bit_s
+        assert out[0][0] == pytest.approx(first_s + 0.007, abs=1e-6)
+        assert source.held_s == [0.0]
+        assert source.released_s == [pytest.approx(sending_s - 0.05, abs=1e-6)]
+
+    run(main())
+
+
+def test_the_chance_of_a_run_is_that_of_its_seed_and_number() -> None:
+    assert seed_of(7, 0) == 7
+    chances = {(seed, run): seed_of(seed, run) for seed in range(5) for run in range(1, 20)}
+    assert chances == {key: seed_of(*key) for key in chances}
+    assert len(set(chances.values())) == len(chances)
 
 
 async def test_messages_overlap_on_the_way() -> None:
