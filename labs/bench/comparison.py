@@ -112,8 +112,15 @@ class Comparison:
             return "spec"
         try:
             return await speaks(self.url, variant.settings())
-        except ConnectionError as error:
-            raise LabError(str(error)) from None
+        except (ConnectionError, LabError) as error:
+            raise self._as_theirs(self.names[0], error) from None
+
+    def _as_theirs(self, name: str, error: Exception) -> LabError:
+        """What went wrong with a server that is not ours, which it names by its URL."""
+        said = str(error)
+        if self.url in said:
+            return LabError(said)
+        return LabError(f"the server at {self.url} does not answer as {name} does: {said}")
 
     async def _count_bytes(self) -> None:
         """Small silent crowds are counted while others talk: neither changes the other's bytes."""
@@ -179,7 +186,7 @@ class Comparison:
             await work
         except LabError as error:
             if self.url:  # there is no other
-                raise
+                raise self._as_theirs(plan.variant, error) from None
             self.failed.setdefault((plan.workload.name, plan.variant), f"{plan}: {error}")
             if crew:
                 crew.dismiss()

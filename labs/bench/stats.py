@@ -149,9 +149,9 @@ def fallen_back(network: Network, reason: str) -> str:
 
 def _over_budget(result: Result) -> Iterator[str]:
     if result.budget_s is not None and result.elapsed_s > result.budget_s:
+        why = "" if result.ended else ": the bytes, and one round of latency, are always measured"
         yield (
-            f"It took {result.elapsed_s:.0f} s, more than the budget of {result.budget_s:g} s: the "
-            "bytes, and one round of latency, are always measured."
+            f"It took {result.elapsed_s:.0f} s, more than the budget of {result.budget_s:g} s{why}."
         )
 
 

@@ -109,11 +109,12 @@ def test_a_server_that_dies_is_named_and_the_finished_runs_are_kept(
     assert url in "".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("name", ["websocket", "streaming", "socketio"])
 def test_a_server_of_another_transport_is_told_by_its_own_url(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     with serving("polling") as (url, _):
-        assert measured(url, "websocket", tmp_path) == 1
+        assert measured(url, name, tmp_path) == 1
     said = "".join(capsys.readouterr().out.split())
     assert url in said
     assert set(re.findall(r"127\.0\.0\.1:\d+", said)) == {url.removeprefix("http://")}
