@@ -213,7 +213,8 @@ def _figure(finding: Finding, value: float | None) -> str:
         return NOTHING
     if finding.unit == "yes":
         return "yes" if value else "no"
-    return short(value) if abs(value) < 1_000 else f"{value:,.0f}"
+    whole = abs(value) >= 1_000 or value == round(value)
+    return f"{value:,.0f}" if whole else short(value)
 
 
 def _allowed(finding: Finding) -> str:

@@ -226,7 +226,7 @@ def test_page_and_markdown_tell_claim_figures_and_what_was_allowed() -> None:
         true("seen", False, "by eye", of="claim"),
     )
     page, text = scorecard.html(card(found)), scorecard.document(card(found))
-    for said in ("2,000", "2,010", "± 1 %", "from 10.0", "does not hold, claim", "at the tap"):
+    for said in ("2,000", "2,010", "± 1 %", "from 10", "does not hold, claim", "at the tap"):
         assert said in page, said
         assert said in text, said
     assert "sees the &lt;other&gt; one" in page
