@@ -7,7 +7,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 FIT := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 CLIENT := labs/web/vendor/socket.io.js
 
-.PHONY: help bench test chat lint clean
+.PHONY: help bench test chat notebooks outputs lint clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -20,6 +20,12 @@ test: $(READY) ## run every test, a file on each core; benchmarks are tried, not
 
 chat: $(READY) ## serve the chat over each of the five, until Ctrl-C
 	@$(BIN)/labs run all $(ARGS)
+
+notebooks: $(BIN)/jupyter-lab ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(ARGS)
+
+outputs: $(READY) ## run the notebooks anew, and save what they show and what they measured
+	@$(BIN)/python notebooks/write.py $(ARGS)
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check .
@@ -42,4 +48,10 @@ $(READY): pyproject.toml constraints.txt hatch_build.py
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@test -f $(CLIENT) || echo "Note: npm could not be reached, so the socketio page has no client \
 	yet; the rest works. When npm can be reached: touch pyproject.toml, and make again." >&2
+	@touch $@
+
+$(BIN)/jupyter-lab: $(READY)
+	@echo "Installing JupyterLab into .venv, which is done once ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    -e '.[notebooks]'
 	@touch $@

@@ -41,8 +41,13 @@ from labs.wire.traffic import Traffic
 class Drawing(str):
     """An SVG picture; a notebook shows it."""
 
-    def _repr_html_(self) -> str:
-        return f'<div style="background:#fff">{self}</div>'
+    def _repr_svg_(self) -> str:
+        from labs.notebook.picture import plain
+
+        return plain(self)
+
+    def __repr__(self) -> str:
+        return "<a drawing>"
 
 
 @dataclass
@@ -168,7 +173,7 @@ async def take_latency(
         ]
         for number, name in order:
             if net:
-                await net.restart()
+                await net.restart(number)
             plan = Plan(workload, name, "latency", number, seed)
             async with serving(plan, net) as server:
                 runs[name].append(_right(await make(plan, server, loads, _at_once)))
