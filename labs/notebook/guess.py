@@ -33,7 +33,8 @@ class Guess:
         """A value with its unit."""
         if isinstance(value, str):
             return value
-        figure = short(value) if abs(value) < 1_000 else f"{value:,.0f}"
+        whole = value == round(value) or value >= 1_000
+        figure = f"{value:,.0f}" if whole else short(value)
         return f"{figure} {self.unit}".strip()
 
 
@@ -70,7 +71,8 @@ class Score:
         if self.close:
             return "well guessed", "잘 맞혔다"
         if self.factor is None:
-            return "something else", "다르다"
+            none = ("nothing at all", "전혀 없다")
+            return none if self.actual == 0 else ("something else", "다르다")
         if self.factor > 1:
             times = short(self.factor)
             return f"the guess is {times} times too low", f"실제가 예상의 {times}배"

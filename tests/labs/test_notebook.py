@@ -69,7 +69,7 @@ ROOT = Path(labs.__file__).parent.parent
         (100, 111, "the guess is 1.11 times too low", "실제가 예상의 1.11배"),
         (0, 0, "well guessed", "잘 맞혔다"),
         (0, 4, "something else", "다르다"),
-        (4, 0, "something else", "다르다"),
+        (4, 0, "nothing at all", "전혀 없다"),
         ("websocket", "websocket", "well guessed", "잘 맞혔다"),
         ("polling", "websocket", "something else", "다르다"),
     ],
@@ -85,6 +85,7 @@ def test_a_guess_is_scored_in_both_languages(
 
 def test_a_score_names_both_figures_with_their_unit() -> None:
     assert guess(1_500, "B").score(312.4).words[0].startswith("You guessed 1,500 B; it is 312 B:")
+    assert guess(0.5, "ms").score(2.0).words[0].startswith("You guessed 0.50 ms; it is 2 ms:")
     assert guess(0.5, "ms").score(2).factor == 4
 
 
