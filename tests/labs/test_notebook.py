@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from labs.notebook.picture import plain
 from labs.wire.svg import document, line, text
 from tests.labs.made import result, run, timed
 
+ROOT = Path(labs.__file__).parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -30,6 +32,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def _folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A notebook's folder, without a notebook that was begun."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # of the processes it starts
     monkeypatch.setattr(tape, "_current", None)
     for name in ("LABS_OFFLINE", "LABS_FREEZE"):
         monkeypatch.delenv(name, raising=False)
@@ -54,8 +57,6 @@ def test_every_name_is_there_and_no_other() -> None:
     with pytest.raises(AttributeError, match="no attribute 'mesure'"):
         _ = labs.mesure  # type: ignore[attr-defined]
 
-
-ROOT = Path(labs.__file__).parent.parent
 
 # Guesses
 
