@@ -89,4 +89,5 @@ def rate_per_s(option: str, text: str) -> float:
 
 def duration(value_s: float) -> str:
     """A duration as a person writes it."""
-    return f"{value_s:.3g} s" if value_s >= 1 else f"{value_s * 1_000:.3g} ms"
+    # 0.9995 s would be 1e+03 ms to three digits.
+    return f"{value_s:.3g} s" if value_s >= 0.9995 else f"{value_s * 1_000:.3g} ms"

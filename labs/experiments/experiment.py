@@ -44,8 +44,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One figure, in `unit`, beside what was expected of it.
 
-    It holds from `least` to `most`. `basis` names what the measured figure rests on: its layer,
-    its clock, its load model, its sample size.
+    It holds from `least` to `most`, of which one may be infinite (null in JSON). `basis` names
+    what the measured figure rests on: its layer, its clock, its load model, its sample size.
     """
 
     what: str

@@ -68,6 +68,7 @@ def test_rates(text: str, wanted: float) -> None:
 def test_durations_are_written_as_they_are_read() -> None:
     for value_s in (0.0123, 0.5, 2.0):
         assert seconds("--rtt", duration(value_s)) == value_s
+    assert (duration(0.99951), duration(0.9991)) == ("1 s", "999 ms")
 
 
 @pytest.mark.parametrize(
