@@ -246,7 +246,7 @@ async def test_a_tab_is_run_shown_hidden_and_closed() -> None:
         with pytest.raises(LabError, match="the browser refused"):
             await chromium.ask("Nobody.knowsThis")
         await first.close()
-        assert await asyncio.wait_for(posted.get(), 5) == "goodbye"
+        assert await asyncio.wait_for(posted.get(), 30) == "goodbye"
         chromium.kill()
         with pytest.raises(LabError, match="does not answer"):
             await second.run("1")
