@@ -7,7 +7,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 FIT := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 CLIENT := labs/web/vendor/socket.io.js
 
-.PHONY: help bench test chat notebooks outputs lint clean
+.PHONY: help bench test chat scorecard notebooks outputs lint clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -20,6 +20,9 @@ test: $(READY) ## run every test, a file on each core; benchmarks are tried, not
 
 chat: $(READY) ## serve the chat over each of the five, until Ctrl-C
 	@$(BIN)/labs run all $(ARGS)
+
+scorecard: $(READY) ## try every claim, and write docs/SCORECARD.md anew
+	@$(BIN)/labs reproduce all --markdown docs/SCORECARD.md $(ARGS)
 
 notebooks: $(BIN)/jupyter-lab ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(ARGS)

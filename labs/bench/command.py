@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import threading
@@ -57,7 +56,7 @@ def bench(
     _check_names(wanted)
     chosen = _variants(names)
     emulated = load_network(network) if network else None
-    _check_folder(out)
+    results.check_folder(out)
     if url is not None:
         _check_url(url, chosen, emulated)
     with Termination() as termination:
@@ -175,16 +174,6 @@ def _variants(names: Sequence[str]) -> list[str]:
         if name not in variants.VARIANTS:
             find_variant(name)
     return list(dict.fromkeys(names or variants.FIVE))
-
-
-def _check_folder(out: Path) -> None:
-    """Raises `UsageError` now, not when everything has been measured."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out}: {error.strerror}; give another folder") from None
-    if not os.access(out, os.W_OK):
-        raise UsageError(f"{out} cannot be written to; give another folder")
 
 
 def _check_names(workloads: Sequence[Workload]) -> None:

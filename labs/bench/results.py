@@ -17,7 +17,7 @@ from labs.bench.floor import Floor
 from labs.bench.record import Outcome
 from labs.bench.soundness import check
 from labs.bench.workload import Workload
-from labs.errors import LabError
+from labs.errors import LabError, UsageError
 from labs.net.line import Passed
 from labs.net.shaping import Shaping
 from labs.wire.traffic import Segments, Traffic
@@ -140,6 +140,16 @@ def versions() -> dict[str, str]:
         "Python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def check_folder(out: Path) -> None:
+    """Make a folder for results; raises `UsageError` where nothing can be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: {error.strerror}; give another folder") from None
+    if not os.access(out, os.W_OK):
+        raise UsageError(f"{out} cannot be written to; give another folder")
 
 
 def save(result: Result, folder: Path) -> Path:

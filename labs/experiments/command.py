@@ -26,11 +26,12 @@ def reproduce(names: Sequence[str], seed: int, out: Path, markdown: Path | None 
 
     It is 1 when one was not reproduced, or could not be run, 130 after Ctrl-C. The scorecard is
     written to the folder `out` as JSON, HTML and Markdown, and to the file `markdown` too.
-    Raises `UsageError` for a name that there is not.
+    Raises `UsageError` for a name that there is not, or a place that cannot be written to.
     """
     chosen = list(EXPERIMENTS) if ALL in names else list(dict.fromkeys(names))
     for name in chosen:
         load(name)
+    scorecard.check_place(out, markdown)
     screen, begun_s, status = Console(), monotonic(), 0
     reports: list[Report] = []
     try:
@@ -40,6 +41,7 @@ def reproduce(names: Sequence[str], seed: int, out: Path, markdown: Path | None 
             scorecard.show(screen, reports[-1])
     except KeyboardInterrupt:
         status = INTERRUPTED
+        screen.print(f"Interrupted: {len(reports)} of {len(chosen)} claims were tried.")
     if reports:
         card = _card(reports, seed, monotonic() - begun_s)
         path = scorecard.write(card, out, markdown)

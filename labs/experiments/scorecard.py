@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from labs.bench import results
 from labs.bench.cells import NOTHING, count, short
 from labs.bench.markdown import grid
 from labs.bench.results import Machine
 from labs.bench.stats import OTHERS_LIMIT
 from labs.bench.style import STYLE
-from labs.errors import LabError
+from labs.errors import LabError, UsageError
 from labs.experiments.experiment import Claim, Finding, Report
 
 FORMAT = 1
@@ -32,9 +33,14 @@ KOREAN = {
 STYLES = {"reproduced": "green", "not reproduced": "red", "erratum": "yellow", FAILED: "red"}
 HEADS = ("", "unit", "expected", "allowed", "measured", "", "basis")
 MEANINGS = (
-    "Reproduced: the measurement agrees with the theory and with the source's own figures. "
-    "Erratum: it agrees with the theory, and the source's own figure is another. Not reproduced: "
-    "it does not agree with the theory. A finding is one of the theory, unless it says `claim`."
+    "Reproduced: what was measured agrees with our theory and with what the source says. Erratum: "
+    "it agrees with the theory, and not with what the source says. Not reproduced: it does not "
+    "agree with the theory. A finding is of the theory, unless it says claim."
+)
+MEANINGS_KO = (
+    "재현됨: 잰 값이 우리 이론과도, 출처의 말과도 맞는다. 정오표: 이론과 맞지만 출처의 말과는 맞지 "
+    "않는다. 재현되지 않음: 이론과 맞지 않는다. claim이라고 적힌 줄은 출처의 말을, 나머지는 이론을 "
+    "잰 값과 견준다."
 )
 
 
@@ -70,6 +76,13 @@ def write(card: Card, folder: Path, markdown: Path | None = None) -> Path:
     return page
 
 
+def check_place(folder: Path, markdown: Path | None = None) -> None:
+    """Raises `UsageError` now, not when everything has been measured."""
+    results.check_folder(folder)
+    if markdown and (markdown.is_dir() or not markdown.parent.is_dir()):
+        raise UsageError(f"{markdown} cannot be written; name a file in a folder that exists")
+
+
 def word(report: Report) -> str:
     """The verdict in words."""
     return report.verdict or FAILED
@@ -97,15 +110,17 @@ def show(screen: Console, report: Report) -> None:
 def summary(screen: Console, card: Card) -> None:
     """Print one line a claim, and how many verdicts of each kind there are."""
     table = Table(box=None, pad_edge=False)
-    for head in ("claim", "verdict", "holds", "s"):
+    for head in ("claim", "verdict", "holds", "s", "others, cores"):
         table.add_column(head)
     for report in card.reports:
         said = word(report)
-        table.add_row(
-            report.name, Text(said, STYLES[said]), _share(report), f"{report.elapsed_s:.0f}"
-        )
+        others = f"{report.others_cpu:.1f}" if report.others_cpu > OTHERS_LIMIT else ""
+        row = (_share(report), f"{report.elapsed_s:.0f}", others)
+        table.add_row(report.name, Text(said, STYLES[said]), *row)
     screen.print(table)
     screen.print(f"{_tally(card)}; {card.elapsed_s:.0f} s", highlight=False)
+    for meaning in (MEANINGS, MEANINGS_KO):
+        screen.print(meaning, style="dim", highlight=False)
 
 
 def notes(report: Report) -> Iterator[str]:
@@ -138,7 +153,8 @@ def html(card: Card) -> str:
         f'<p class="ko" lang="ko">주장마다 예측하고, 재고, 판정한 결과</p>\n'
         f"<p>{escape(_conditions(card))}</p>\n<p>{escape(_tally(card))}.</p>\n"
         f"<table><tbody>{rows}</tbody></table>\n{body}\n"
-        f'<div class="box"><p>{escape(MEANINGS)}</p></div>\n</body>\n</html>\n'
+        f'<div class="box"><p>{escape(MEANINGS)}</p><p class="ko">{escape(MEANINGS_KO)}</p></div>'
+        "\n</body>\n</html>\n"
     )
 
 
@@ -175,7 +191,7 @@ def _document(card: Card) -> Iterator[str]:
             for report in card.reports
         ],
     )
-    yield f"\n{MEANINGS}"
+    yield f"\n{MEANINGS}\n\n{MEANINGS_KO}"
     for report in card.reports:
         yield from _part(report)
     yield ""

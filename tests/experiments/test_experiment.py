@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
@@ -176,6 +176,36 @@ def test_one_that_does_not_hold_or_cannot_be_run_ends_with_status_1(
     verdicts = [each["verdict"] for each in json.loads(file.read_bytes())["reports"]]
     assert verdicts[0] == "reproduced"
     assert verdicts[1] != "reproduced"
+
+
+@pytest.mark.parametrize("where", ["out", "markdown"])
+def test_where_nothing_can_be_written_nothing_is_tried(
+    known: Callable[..., None], tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known(coin=coin(1.0))
+    (tmp_path / "file").write_text("")
+    nowhere = tmp_path / "file" / "x"
+    out, markdown = (nowhere, None) if where == "out" else (tmp_path, nowhere)
+    with pytest.raises(UsageError, match="file"):
+        command.reproduce(["coin"], 1, out, markdown)
+    assert not capsys.readouterr().out
+
+
+def test_interrupted_it_says_how_far_it_came(
+    known: Callable[..., None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(work: Coroutine[object, object, Report]) -> Report:
+        work.close()
+        raise KeyboardInterrupt
+
+    known(coin=coin(1.0))
+    monkeypatch.setattr("asyncio.run", interrupted)
+    assert command.reproduce(["coin"], 1, tmp_path) == command.INTERRUPTED
+    assert "0 of 1 claims were tried" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 def test_why_it_could_not_be_run_is_said(
