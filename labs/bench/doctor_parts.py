@@ -58,6 +58,13 @@ def programs() -> list[Part]:
             "an installation from source has no Socket.IO client for the browser",
         ),
         Part(
+            "nginx",
+            shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None,
+            "the buffering proxy",
+            "apt install nginx-light",
+            "that claim cannot be tried",
+        ),
+        Part(
             "curl",
             _there("curl"),
             "the HTTP routes by hand",
