@@ -8,6 +8,7 @@ from xml.etree import ElementTree as Xml
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
+WIDEST = 760  # pixels: what a notebook's column has room for
 PIXELS = 1.4  # for each point of a plot, which has no size of its own
 RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 MEDIA = re.compile(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}")
@@ -33,10 +34,11 @@ def plain(svg: str) -> str:
     for parent in list(root.iter()):
         for child in [each for each in parent if each.tag in UNSEEN]:
             parent.remove(child)
-    if "width" not in root.attrib:
-        *_, width, height = map(float, root.attrib["viewBox"].split())
-        root.set("width", f"{width * PIXELS:.0f}")
-        root.set("height", f"{height * PIXELS:.0f}")
+    *_, width, height = map(float, root.attrib["viewBox"].split())
+    natural = float(root.get("width", width * PIXELS))
+    scale = min(natural, WIDEST) / width
+    root.set("width", f"{width * scale:.0f}")
+    root.set("height", f"{height * scale:.0f}")
     return Xml.tostring(root, encoding="unicode")
 
 

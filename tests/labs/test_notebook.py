@@ -344,6 +344,13 @@ def test_a_diagram_keeps_its_look_as_attributes() -> None:
     assert root.get("width") == "100", "it had a size"
 
 
+def test_a_wide_picture_is_no_wider_than_a_column() -> None:
+    svg = Xml.tostring(document(1_520, 300, "title", "described"), encoding="unicode")
+    root = Xml.fromstring(plain(svg))
+    assert (root.get("width"), root.get("height")) == ("760", "150")
+    assert root.get("viewBox") == "0 0 1520 300"
+
+
 def test_a_style_of_its_own_overrules_a_rule() -> None:
     root = Xml.fromstring(
         plain(
