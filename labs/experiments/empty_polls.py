@@ -9,7 +9,8 @@ Both are in exact proportion to N and to 1 / T as long as every poll is answered
 is due, so a crowd of ten that polls every second tells the rates of ten thousand that poll every
 minute. b depends on who asks: it is known beforehand from the client's request head and from the
 answer `204 No Content` (labs/bench/prediction/requests.py). The 850 bytes are an assumption of
-the source, about 800 for heads of HTTP/1.x, and 50 for what tells a person and a position. Heads
+the source, about 800 for heads of HTTP/1.x, and 50 for what tells a person and a position; here a
+light client's poll has the heads recorded of Chromium, padded by a cookie up to that. Heads
 of TCP and IP, of 40 bytes or more a segment, are in none of these figures.
 """
 
@@ -63,8 +64,9 @@ async def run(seed: int) -> Rates:
 
 def judge(predicted: Rates, found: Rates) -> list[Finding]:
     """The parts of the product one by one, then the product."""
-    basis = f"TCP payload at the tap; {CLIENTS} silent clients, {WINDOW_S:g} s"
-    scaled = f"{basis}, scaled to {CROWD:,} clients and {EVERY_S:g} s"
+    basis = f"TCP payload at the tap; {CLIENTS} silent light clients, {WINDOW_S:g} s"
+    scaled = f"{basis}; Chromium's heads, padded to {ASSUMED_BYTES} B with those of the answer"
+    scaled += f"; scaled to {CROWD:,} clients and {EVERY_S:g} s"
     heads_of = ("python", "chromium", "850 B")
     # A busy machine may push one poll of the crowd past the end of the window.
     slip = 1 / (CLIENTS * WINDOW_S)
@@ -98,7 +100,7 @@ def judge(predicted: Rates, found: Rates) -> list[Finding]:
             of="claim",
         ),
         bounded(
-            "an empty poll of a browser",
+            "an empty poll with Chromium's heads",
             "B",
             found["chromium"][0],
             basis,

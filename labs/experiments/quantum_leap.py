@@ -116,8 +116,10 @@ async def run(seed: int) -> Leap:
 
 def judge(predicted: Leap, found: Leap) -> list[Finding]:
     """The heads to the byte; then the source's figures, and what it left out."""
-    basis = f"TCP payload at the tap; {CLIENTS} clients, {SECONDS} words, one a second"
-    kernel = f"TCP_INFO at the tap, on loopback; {CLIENTS} clients, {SECONDS} words"
+    padding = f"Chromium's heads of polling, padded to {HEADS_BYTES} B"
+    crowds = f"{CLIENTS} light clients, {SECONDS} words"
+    basis = f"TCP payload at the tap; {crowds}, one a second; {padding}"
+    kernel = f"TCP_INFO at the tap, on loopback; {crowds}; {padding}"
     polled, pushed = found.polled, found.pushed
     # A busy machine may push one poll of the smaller crowd past the end of the window.
     once, slip = found.a_second[0] / CLIENTS, 1 / (CLIENTS * SECONDS)
