@@ -4,7 +4,7 @@ On a WebSocket both sides write whenever they like (RFC 6455 section 1.2), so wh
 one masked frame, and its answer another. Over HTTP it is a request, and both have a head. For a
 text of n bytes, all but n is known beforehand (labs/bench/prediction):
 
-    up      head of the POST + {"text":...,"key":...,"session":...}     of a browser, of Python
+    up      head of the POST + {"text":...,"key":...,"session":...}     Chromium's, Python's
             6, 8 or 14 + {"event":"sendMessage","data":{...},"id":...}  frame
 
 and the way down likewise: the answer, and the message itself, which comes to its sender too. As n
@@ -75,8 +75,8 @@ class Way(NamedTuple):
 
 
 WAYS = {
-    "POST of a browser": Way("streaming", "chromium"),
-    "POST of Python": Way("streaming", "python"),
+    "POST, Chromium's heads": Way("streaming", "chromium"),
+    "POST, Python's heads": Way("streaming", "python"),
     "frame": Way("websocket", "python"),
 }
 
@@ -169,7 +169,7 @@ class Heard:
 
 def judge(predicted: Upstream, found: Upstream) -> list[Finding]:
     """Bytes, requests, connections to the last one; a frame is less than a POST."""
-    basis = "TCP payload at the tap; one client, one message at a time"
+    basis = "TCP payload at the tap; one light client, one message at a time"
     findings = []
     for (name, size), cost in predicted.costs.items():
         seen, what = found.costs[name, size], f"{name}, {size:,} B of text"
@@ -186,7 +186,7 @@ def judge(predicted: Upstream, found: Upstream) -> list[Finding]:
         what = f"connections, {name}, {most} at once"
         seen_open = found.connections[name, most]
         findings.append(near(what, "connections", connections, seen_open, basis_at_once))
-    for name in ("POST of a browser", "POST of Python"):
+    for name in ("POST, Chromium's heads", "POST, Python's heads"):
         times = _times(found, name, LENGTHS[0])
         what = f"up, {LENGTHS[0]} B of text, {name} against frame"
         findings.append(bounded(what, "times", times, basis, least=1.0, of="claim"))

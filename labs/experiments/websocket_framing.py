@@ -12,10 +12,10 @@ what a client sends carries four bytes of mask. So the head of a payload of n by
 The heads are counted on a server and a client of the library `websockets`, of which the chat's
 server is made: the chat itself takes no text over 2,000 characters and no frame over 32,768 B
 (SPEC.md S8), so it cannot show the upper border. What the same talk costs by layer is counted on
-the chat: long polling, which asks for each message once and never in vain; with a browser's
-request heads, too; and an event stream, the least that HTTP can do. Text is the same on all, and
-so is most of the envelope, our JSON; its rest is that a frame must say which event it is, and
-that a command over HTTP must say whose it is.
+the chat: long polling, which asks for each message once and never in vain; with the request
+heads recorded of Chromium, too; and an event stream, the least that HTTP can do. Text is the same
+on all, and so is most of the envelope, our JSON; its rest is that a frame must say which event it
+is, and that a command over HTTP must say whose it is.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Way(NamedTuple):
 
 
 WAYS = {
-    "long polling, a browser's heads": Way("longpolling", "chromium"),
+    "long polling, Chromium's heads": Way("longpolling", "chromium"),
     "long polling": Way("longpolling", "python"),
     "event stream": Way("streaming", "python"),
     "WebSocket": Way("websocket", "python"),
@@ -129,7 +129,7 @@ def judge(predicted: Overhead, found: Overhead) -> list[Finding]:
         for (way, size), head in predicted.heads.items()
     ]
     basis = f"TCP payload at the tap by layer; open loop, {PACED.messages} messages of one of "
-    basis += f"{CLIENTS} clients, a mean of {PACED.messages * CLIENTS} deliveries"
+    basis += f"{CLIENTS} light clients, a mean of {PACED.messages * CLIENTS} deliveries"
     for name, layers in predicted.layers.items():
         findings += [
             near(f"{name}, {layer}", "B", size, found.layers[name].get(layer, 0.0), basis)

@@ -184,15 +184,15 @@ def test_what_goes_up() -> None:
     assert len(sent) < 126 <= len(sent) + 90
     assert costs["frame", 10].up == 6 + len(sent)
     assert costs["frame", 100].up == 8 + len(sent) + 90
-    assert costs["POST of Python", 10].up == request + len(posted)
-    assert costs["POST of a browser", 10].up > costs["POST of Python", 10].up
+    assert costs["POST, Python's heads", 10].up == request + len(posted)
+    assert costs["POST, Chromium's heads", 10].up > costs["POST, Python's heads", 10].up
     assert [costs[name, 10].requests for name in upstream.WAYS] == [1, 1, 0]
 
 
 def test_connections_of_what_is_under_way() -> None:
     """A stream takes one, and so does each request that is not yet answered."""
     connections = upstream.predict().connections
-    assert [connections["POST of Python", most] for most in (1, 5)] == [2, 6]
+    assert [connections["POST, Python's heads", most] for most in (1, 5)] == [2, 6]
     assert [connections["frame", most] for most in (1, 5)] == [1, 1]
 
 
@@ -208,7 +208,12 @@ def test_the_verdicts_of_upstream() -> None:
 
 def test_the_plot_of_upstream() -> None:
     expected = upstream.predict()
-    drawn(upstream.EXPERIMENT, expected, expected, "frame, theory", "POST of Python, measured")
+    drawn(
+        upstream.EXPERIMENT,
+        expected,
+        expected,
+        *("frame, theory", "POST, Python's heads, measured"),
+    )
 
 
 async def test_whoever_says_something_waits_until_it_has_come() -> None:
