@@ -75,8 +75,8 @@ CLAIM = Claim(
     title_ko="푸시는 언제나 폴링보다 적은 바이트를 쓴다",
     says="Whoever is told when there is news needs fewer bytes than whoever asks at an interval.",
     says_ko="새 소식이 있을 때 알려 받는 쪽이, 일정한 간격으로 물어보는 쪽보다 적은 바이트를 쓴다.",
-    source="Folklore; of long polling, RFC 6202 (2011), section 2.1: it minimizes the use of "
-    "network resources.",
+    source="Folklore; of long polling, RFC 6202 (2011), section 2.1, has the aim alone: it "
+    '"attempts to minimize" latency and the use of network resources.',
 )
 
 DIGITS, DIGITS_BYTES, SENT_BYTES = 0.02, 0.5, 4
