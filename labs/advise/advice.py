@@ -6,17 +6,23 @@ that needs least memory a connection.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import inf
 
 from labs.advise.costs import Costs
 from labs.advise.flow import DEFAULT
 from labs.advise.need import Need, duration
 from labs.advise.option import HEADS, Option, candidates, weighed
 from labs.bench.cells import count, number, short
+from labs.bench.stats import OTHERS_LIMIT
 
 TIE = 0.1
+QUEUE = (
+    "in p95 is the wait at one server with one core, by Pollaczek and Khinchine (M/D/1 where all "
+    "work is alike; Kleinrock 1975), its tail taken for exponential"
+)
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,9 @@ class Advice:
         if other := self.runner_up:
             met = "조건을 만족하고" if other.meets else "조건을 만족하지 못하고"
             times = other.client_bytes_per_s / self.best.client_bytes_per_s
-            said += f" 차선: {other.name}. {met}, 바이트는 {short(times)}배이며, "
-            said += f"전달의 95 %가 {duration(other.p95_s)} 안에 도착한다."
+            said += f" 차선: {other.name}. {met}, 바이트는 {short(times)}배이다."
+            if other.p95_s is not None:
+                said += f" 전달의 95 %가 {duration(other.p95_s)} 안에 도착한다."
         return said
 
     def _fewest(self) -> bool:
@@ -113,7 +120,13 @@ def _ordered(options: Sequence[Option]) -> list[Option]:
         best = min(alike, key=lambda each: each.memory.middle)
         met = [best, *(each for each in met if each is not best)]
     failed = [each for each in options if not each.meets]
-    return [*met, *sorted(failed, key=lambda each: (len(each.fails), each.p95_s))]
+    return [*met, *sorted(failed, key=_how_far)]
+
+
+def _how_far(option: Option) -> tuple[int, float, float]:
+    """How far from the need it is; where there is no p95 it is the work that tells."""
+    p95_s = inf if option.p95_s is None else option.p95_s
+    return len(option.fails), p95_s, option.cpu.middle
 
 
 def compared(other: Option, best: Option) -> str:
@@ -127,7 +140,9 @@ def compared(other: Option, best: Option) -> str:
         )
         if its
     ]
-    said = ", ".join(parts) + f", p95 {duration(other.p95_s)}"
+    if other.p95_s is not None:
+        parts.append(f"p95 {duration(other.p95_s)}")
+    said = ", ".join(parts)
     return said if other.meets else f"{said}, but it does not meet it ({'; '.join(other.fails)})"
 
 
@@ -142,7 +157,8 @@ def _caveats(
     need: Need, costs: Costs, options: Sequence[Option], missing: Sequence[str]
 ) -> list[str]:
     machine = costs.machine
-    found = [note for option in options for note in option.notes]
+    found = list(_warned(costs))
+    found += [note for option in options for note in option.notes]
     if need.browser:
         found.append(
             "a browser has six connections to a host over HTTP/1.1, for all its tabs together; CPU "
@@ -160,8 +176,32 @@ def _caveats(
         *_stretched(need, costs, options),
         "bytes: TCP's payload both ways, from the closed form; latency: theory, for one link "
         "without loss, and the time to reach everyone in a room",
+        *_of_p95(need, options),
     ]
     return found
+
+
+def _warned(costs: Costs) -> Iterator[str]:
+    if costs.others_cpu > OTHERS_LIMIT:
+        yield (
+            f"CPU may be unstable: other programs took {costs.others_cpu:.1f} cores meanwhile. "
+            "Close them and measure again."
+        )
+
+
+def _of_p95(need: Need, options: Sequence[Option]) -> Iterator[str]:
+    """What is in a p95, and why there is none."""
+    if not need.rate_per_s:
+        yield "nothing is said and nothing delivered: no p95; compared is what silence costs"
+        return
+    none = [option.name for option in options if option.p95_s is None]
+    if len(none) < len(options):
+        yield QUEUE
+    if none:
+        yield (
+            f"no p95 (-) of {', '.join(none)}: the server would need more than the one core it "
+            "has, and its queue grows without bound"
+        )
 
 
 def _stretched(need: Need, costs: Costs, options: Sequence[Option]) -> list[str]:

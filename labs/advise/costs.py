@@ -68,11 +68,15 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """Costs by transport, the machine they were measured on, and how they were come by."""
+    """Costs by transport, the machine they were measured on, and how they were come by.
+
+    `others_cpu` are the cores that other programs took meanwhile, where they were measured now.
+    """
 
     each: dict[str, Cost]
     machine: Machine
     how: str
+    others_cpu: float = 0.0
 
 
 class Work(NamedTuple):

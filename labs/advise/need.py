@@ -11,6 +11,7 @@ from labs.errors import UsageError
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 PERIODS_S = {"s": 1.0, "min": 60.0, "h": 3_600.0}
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+_POWER = r"(e[+-]?\d+)?"
 
 _RANGES: dict[str, tuple[float, float]] = {
     "clients": (1, 200_000),
@@ -47,9 +48,14 @@ class Need:
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if not least <= value <= most:
-                raise UsageError(f"{name} is {value:g}; give {least:g} to {most:,.10g}")
+                wrong = "too large" if value > most else "too small"
+                raise UsageError(
+                    f"{name} is {value:,.10g}, {wrong}; give {least:g} to {most:,.10g}"
+                )
         if self.rooms > self.clients:
-            raise UsageError(f"{self.rooms} rooms for {self.clients} clients; give fewer rooms")
+            raise UsageError(
+                f"{_many(self.rooms, 'room')} for {_many(self.clients, 'client')}; give fewer rooms"
+            )
 
     @property
     def members(self) -> int:
@@ -64,9 +70,10 @@ class Need:
     def __str__(self) -> str:
         where = "one room" if self.rooms == 1 else f"{self.rooms:,} rooms"
         return (
-            f"{self.clients:,} clients in {where}, {self.rate_per_s:g} messages/s in each, "
-            f"{self.chars} characters in the median; round trip {duration(self.rtt_s)}; 95 % of "
-            f"deliveries within {duration(self.max_latency_s)}; heads of {self.profile}"
+            f"{_many(self.clients, 'client')} in {where}, {self.rate_per_s:,.10g} messages/s in "
+            f"each, {_many(self.chars, 'character')} in the median; round trip "
+            f"{duration(self.rtt_s)}; 95 % of deliveries within {duration(self.max_latency_s)}; "
+            f"heads of {self.profile}"
             + ("; a proxy refuses the upgrade to WebSocket" if self.behind_proxy else "")
         )
 
@@ -81,13 +88,17 @@ def seconds(option: str, text: str) -> float:
 
 def rate_per_s(option: str, text: str) -> float:
     """A rate: `0.2` or `0.2/s`, `12/min`, `100/h`. Raises `UsageError`."""
-    found = re.fullmatch(rf"\s*{_NUMBER}\s*(?:/\s*(s|min|h))?\s*", text)
+    found = re.fullmatch(rf"\s*{_NUMBER}{_POWER}\s*(?:/\s*(s|min|h))?\s*", text)
     if not found:
         raise UsageError(f"{option} is {text!r}; give a rate like 0.2, 0.2/s or 12/min")
-    return float(found[1]) / PERIODS_S[found[2] or "s"]
+    return float(found[1] + (found[2] or "")) / PERIODS_S[found[3] or "s"]
 
 
 def duration(value_s: float) -> str:
     """A duration as a person writes it."""
     # 0.9995 s would be 1e+03 ms to three digits.
     return f"{value_s:.3g} s" if value_s >= 0.9995 else f"{value_s * 1_000:.3g} ms"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

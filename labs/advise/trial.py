@@ -9,8 +9,12 @@ each other's caches is in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
+
+import msgspec
 
 from labs.advise.costs import Costs, fitted
+from labs.bench.others import busy_s
 from labs.bench.results import Run, this_machine
 from labs.bench.run import Plan, make, serving
 from labs.bench.workload import Workload
@@ -51,12 +55,15 @@ async def tried(names: Sequence[str]) -> Costs:
     Raises `LabError` if a message met a wrong fate, or a process ended before its time.
     """
     runs: list[Run] = []
+    begun_s, before_s = monotonic(), busy_s()
     await together(*(_rounds(name, runs) for name in names))
+    others_cpu = max(0.0, busy_s() - before_s) / (monotonic() - begun_s)
     how = (
         f"measured just now: {ROUNDS} rounds each of {LISTENING.clients} clients that listen and "
         f"{TALKING.clients} that talk, {LISTENING.duration_s:g} s, all servers at once"
     )
-    return fitted(runs, [LISTENING, TALKING], SEED, this_machine(), how)
+    found = fitted(runs, [LISTENING, TALKING], SEED, this_machine(), how)
+    return msgspec.structs.replace(found, others_cpu=others_cpu)
 
 
 async def _rounds(name: str, runs: list[Run]) -> None:

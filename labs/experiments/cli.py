@@ -13,6 +13,7 @@ Names = Annotated[
     list[str],
     typer.Argument(help="Names of `labs list experiments`, or `all`.", metavar="NAMES..."),
 ]
+MOST = 200_000  # clients, and rooms of them, as `labs.advise.need` has it
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,21 +37,34 @@ def reproduce(
 
 
 def advise(
-    clients: Annotated[int, typer.Option(min=1, help="How many there are, all rooms together.")],
+    clients: Annotated[
+        int, typer.Option(min=1, max=MOST, help="How many there are, all rooms together.")
+    ],
     rate: Annotated[
         str,
         typer.Option(
-            help="Messages said in each room by all its members together: 0.2 a second, 12/min.",
+            help="Messages said in each room by all its members together: 0.2 a second, 12/min; "
+            "0 to 100,000 a second.",
         ),
     ],
     rtt: Annotated[
-        str, typer.Option(help="The round trip between a client and the server: 80ms, 0.5s, 2.")
+        str,
+        typer.Option(
+            help="The round trip between a client and the server: 80ms, 0.5s, 2; 0 to 60s."
+        ),
     ] = "50ms",
     max_latency: Annotated[
-        str, typer.Option(help="Within this 95 % of deliveries must be there, after sending.")
+        str,
+        typer.Option(
+            help="Within this 95 % of deliveries must be there, after sending; 1ms to 600s."
+        ),
     ] = "1s",
-    rooms: Annotated[int, typer.Option(min=1, help="The clients are spread over so many.")] = 1,
-    chars: Annotated[int, typer.Option(help="The median length of a text, in characters.")] = 24,
+    rooms: Annotated[
+        int, typer.Option(min=1, max=MOST, help="The clients are spread over so many.")
+    ] = 1,
+    chars: Annotated[
+        int, typer.Option(min=1, max=1_900, help="The median length of a text, in characters.")
+    ] = 24,
     behind_proxy: Annotated[
         bool, typer.Option("--behind-proxy", help="A proxy refuses the upgrade to WebSocket.")
     ] = False,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
-import psutil
 from rich.console import Console
 
 from labs.bench import results
+from labs.bench.others import busy_s
 from labs.errors import LabError
 from labs.experiments import EXPERIMENTS, load, scorecard
 from labs.experiments.experiment import Report, verdict
@@ -54,7 +54,7 @@ def reproduce(names: Sequence[str], seed: int, out: Path, markdown: Path | None 
 async def tried(name: str, seed: int = 1) -> Report:
     """Try one claim. What kept it from being run stands in the report's `failed`."""
     experiment = load(name)
-    begun_s, before = monotonic(), _busy_s()
+    begun_s, before = monotonic(), busy_s()
     try:
         predicted = experiment.predict()
         measured = await experiment.run(seed)
@@ -69,19 +69,9 @@ async def tried(name: str, seed: int = 1) -> Report:
         verdict=verdict(findings),
         findings=findings,
         elapsed_s=elapsed_s,
-        others_cpu=max(0.0, _busy_s() - before) / elapsed_s,
+        others_cpu=max(0.0, busy_s() - before) / elapsed_s,
         plot=svg(experiment.plot(predicted, measured)),
     )
-
-
-def _busy_s() -> float:
-    """The time all cores have worked for others than this process and its children."""
-    machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
-    idle_s = machine.idle + getattr(machine, "iowait", 0.0)
-    twice_s = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
-    ours_s = own.user + own.system + own.children_user + own.children_system
-    busy_s: float = sum(machine) - idle_s - twice_s - ours_s
-    return busy_s
 
 
 def _card(reports: list[Report], seed: int, elapsed_s: float) -> Card:

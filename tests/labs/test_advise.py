@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from math import ceil
+from io import StringIO
+from math import ceil, log
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from labs.advise import Advice, Cost, Costs, Need, Range, advise, candidates, of_file, trial, tried
+from labs.advise.command import show
 from labs.advise.costs import Work, fitted, solve
 from labs.advise.flow import Use, flow, held_polls, weigh
-from labs.advise.latency import interval_s, p95_s, use_of
-from labs.advise.need import duration, rate_per_s, seconds
+from labs.advise.latency import Kind, interval_s, p95_s, queued_s, use_of
+from labs.advise.need import _RANGES, duration, rate_per_s, seconds
+from labs.advise.option import work
 from labs.bench import results
 from labs.bench.results import Run, ServerUse
 from labs.bench.workload import Workload
@@ -60,7 +66,9 @@ def test_what_is_no_duration(text: str) -> None:
         seconds("--rtt", text)
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("0.2", 0.2), ("3/s", 3), ("12/min", 0.2)])
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("0.2", 0.2), ("3/s", 3), ("12/min", 0.2), ("1e3", 1_000)]
+)
 def test_rates(text: str, wanted: float) -> None:
     assert rate_per_s("--rate", text) == pytest.approx(wanted)
 
@@ -77,6 +85,117 @@ def test_durations_are_written_as_they_are_read() -> None:
 def test_a_need_that_cannot_be(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="give"):
         Need(**wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_too_large_is_said_with_the_range() -> None:
+    with pytest.raises(UsageError, match=r"clients is 1,000,000, too large; give 1 to 200,000"):
+        Need(clients=1_000_000)
+    with pytest.raises(UsageError, match=r"chars is 0, too small; give 1 to 1,900"):
+        Need(chars=0)
+    with pytest.raises(UsageError, match="3 rooms for 1 client; give fewer"):
+        Need(clients=1, rooms=3)
+
+
+def test_one_client_is_not_many() -> None:
+    assert str(Need(clients=1)).startswith("1 client in one room, 1 messages/s")
+    assert str(Need(clients=2_000, rooms=1_000)).startswith("2,000 clients in 1,000 rooms")
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_queue_as_simulated(share: float) -> None:
+    # M/D/1 by Lindley's recursion, work of length 1. The exponential tail is within a quarter of
+    # the work at these shares; 400,000 arrivals leave some per cent of sampling error.
+    generator, wait, waits = random.Random(1), 0.0, list[float]()
+    for _ in range(400_000):
+        wait = max(0.0, wait + 1 - generator.expovariate(share))
+        waits.append(wait)
+    waits.sort()
+    late = waits[ceil(0.95 * len(waits)) - 1]
+    assert queued_s([Kind(share, 1.0)]) == pytest.approx(late, rel=0.1, abs=0.35)
+
+
+def test_a_queue_by_hand() -> None:
+    # Half a core, all alike: V = 1 / (2 x .5) = 1, times ln 10.
+    assert queued_s([Kind(0.5, 1.0)]) == pytest.approx(2.302585)
+    # A quarter in long work, a quarter in short: V = (.125 x 4 + .5 x .25) / (2 x .5 x .5) = 1.25.
+    assert queued_s([Kind(0.125, 2.0), Kind(0.5, 0.5)]) == pytest.approx(1.25 * 2.302585)
+    assert queued_s([Kind(0.05, 1.0)]) == 0
+    assert queued_s([Kind(1.0, 1.0)]) is None
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_what_queues_is_the_cpu_time(name: str) -> None:
+    plain, need = costs().each[name], Need(clients=1_000, rooms=10, rate_per_s=3)
+    carried = flow(name, weigh(name), use_of(need, plain.sent_s.middle))
+    option = next(each for each in advise(need, costs()).options if each.name == name)
+    share = sum(kind.rate_per_s * kind.takes_s for kind in work(name, need, carried, plain))
+    assert share == pytest.approx(option.cpu.middle)
+
+
+def test_the_wait_at_the_server_is_in_every_p95() -> None:
+    # 1,000 reached by 5 a second take 0.2 ms and 1,000 x 20 us each: rho = .101, and beside them
+    # 66.7 heartbeats of 20 us.
+    need = Need(clients=1_000, rate_per_s=5, rtt_s=0.08, max_latency_s=0.5)
+    found = {option.name: option for option in advise(need, costs()).options}
+    share = 5 * 0.0202 + 1_000 / 15 * 2e-5
+    longest = (5 * 0.0202**2 + 1_000 / 15 * 2e-5**2) / (2 * share * (1 - share)) * log(20 * share)
+    assert found["websocket"].p95_s == pytest.approx(0.08 + 0.95 * 1_000 * 2e-5 + longest)
+    # Polling leaves for it what it may be, and so is in time still.
+    polled_s = found["polling"].p95_s
+    assert polled_s is not None
+    use = use_of(need, 2e-4)
+    assert use.interval_s < interval_s(need)
+    assert p95_s("polling", use) <= polled_s <= 0.5
+
+
+def test_of_more_than_a_core_there_is_no_p95() -> None:
+    need = Need(clients=200_000, rate_per_s=5)
+    advice = advise(need, costs())
+    assert all(option.cpu.middle > 1 for option in advice.options)
+    assert [option.p95_s for option in advice.options] == [None] * len(FIVE)
+    assert all(option.cells()[1] == "-" for option in advice.options)
+    assert all("p95" not in " ".join(option.fails) for option in advice.options)
+    assert any("grows without bound" in line for line in advice.caveats)
+    assert advice.best is None
+
+
+def test_silence_has_a_price_and_no_latency() -> None:
+    advice = advise(Need(rate_per_s=0, rtt_s=2, max_latency_s=1), costs())
+    assert advice.best
+    assert {option.cells()[1] for option in advice.options} == {"-"}
+    assert all(option.meets and option.client_bytes_per_s > 0 for option in advice.options)
+    assert "p95" not in advice.sentence
+    assert "안에 도착" not in advice.sentence_ko
+    assert any("what silence costs" in line for line in advice.caveats)
+
+
+@pytest.mark.parametrize("need", [Need(clients=200_000, rate_per_s=5), Need(), Need(rate_per_s=0)])
+@pytest.mark.parametrize("behind_proxy", [False, True])
+def test_every_figure_is_whole_at_80_columns(need: Need, behind_proxy: bool) -> None:
+    need = dataclasses.replace(need, behind_proxy=behind_proxy)
+    wide = Range(1.234e-4, 2.345e-4, 3.456e-4)
+    each = Cost(wide, wide, Range(20_001, 30_002, 40_003), 3, 100, 1_000)
+    advice = advise(need, Costs(dict.fromkeys(candidates(need), each), MACHINE, "made up"))
+    screen = Console(width=80, file=StringIO(), record=True)
+    show(screen, advice)
+    said = screen.export_text()
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= 80
+    rows = [line.split("  ") for line in said.splitlines()]
+    whole = {cell.strip() for row in rows for cell in row}
+    for option in advice.options:
+        assert set(option.cells()[:-1]) <= whole
+
+
+def test_other_programs_are_warned_of() -> None:
+    quiet = costs()
+    busy = msgspec.structs.replace(quiet, others_cpu=1.23)
+    assert not any("other programs" in line for line in advise(NEED, quiet).caveats)
+    assert (
+        advise(NEED, busy)
+        .caveats[0]
+        .startswith("CPU may be unstable: other programs took 1.2 cores meanwhile.")
+    )
 
 
 def test_the_interval_is_derived() -> None:
@@ -345,6 +464,7 @@ def test_the_command_fails_where_nothing_meets_it(
         ["--rtt", "soon"],
         ["--max-latency", "-1"],
         ["--rate", "often"],
+        ["--rate", "1e9"],
         ["--clients", "0"],
         ["--clients", "200001"],
         ["--rooms", "11"],
@@ -372,6 +492,7 @@ def test_help_loads_nothing_heavy() -> None:
     words = [sys.executable, "-c", script]
     said = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
     assert "--max-latency" in said
+    assert f"<={_RANGES['clients'][1]}]" in re.sub(r"[\s│]", "", said)
     assert said.endswith("set()\n")
 
 
@@ -382,4 +503,5 @@ async def test_costs_are_measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cost.sent_s.middle + cost.exchange_s.middle > 0
     assert cost.connection_bytes.middle > 0
     assert (cost.rounds, cost.clients) == (1, trial.LISTENING.clients)
+    assert found.others_cpu >= 0
     assert found.machine == results.this_machine()
