@@ -59,6 +59,12 @@ PAUSE_S, TRANSIT_MS = 0.4, 80.0
 LISTENERS, WORDS, ROUNDS = 60, 60, 4
 ASKED_WITHIN = 0.08  # at the ends of ROUNDS cycles a client has half a poll more or less
 WORK_MS = 10.0  # what servers and clients may add to a delay, on a machine with other work
+FAR_WORK_MS = 30.0
+"""The same of clients behind a relay: four processes take turns on two cores, and every delay has
+six turns in it, of a request's and an answer's way through relay and client and of the server; a
+client that pauses adds those of its cycle to the next. A tenth of the cycle it takes would be 56
+ms, and half of the round trip, which a formula without it would miss, 80 ms of the median and 152
+of p95."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +189,9 @@ def judge(predicted: Delays, found: Delays) -> list[Finding]:
 
 def _three(name: str, expected: Spread, taken: Spread) -> list[Finding]:
     words, basis, every_ms = _words(name), _basis(name, taken), expected.every_s * 1e3
-    off_ms = {q: WORK_MS + 4 * every_ms * sqrt(q * (1 - q) / taken.n) for q in (0.5, 0.95)}
-    off_sd_ms = WORK_MS / 2 + 4 * expected.sd_ms * 0.447 / sqrt(taken.n)
+    work_ms = FAR_WORK_MS if name in ("clock", "pause") else WORK_MS
+    off_ms = {q: work_ms + 4 * every_ms * sqrt(q * (1 - q) / taken.n) for q in (0.5, 0.95)}
+    off_sd_ms = work_ms / 2 + 4 * expected.sd_ms * 0.447 / sqrt(taken.n)
     return [
         near(f"p50, {words}", "ms", expected.p50_ms, taken.p50_ms, basis, by=off_ms[0.5]),
         near(f"p95, {words}", "ms", expected.p95_ms, taken.p95_ms, basis, by=off_ms[0.95]),

@@ -17,8 +17,15 @@ are a exp(a) messages with a mean latency of 2 L. All together
 
     mean = L (1 + 2 a exp(a)) / (1 + a exp(a))
 
-"Close to one network transit" is right for rare messages. With one in a round trip the average is
-1.73 transits already, and it goes to two. The source adds that TCP's repeats of lost packets may
+"Close to one network transit" is right for rare messages, a word that the source does not use.
+With one in ten round trips the average is 1.10 transits, with one in each 1.73 already, and it goes
+to two.
+
+The longest wait is a maximum, so it is taken of single waits. 0.1 transits after an answer has left
+3 L - x is 2.9 transits, and it takes work besides, which only adds: the client asks again at once,
+but not in no time. So 2.9 is the least that may be seen where the source's "over three" is right:
+three transits, counted from the answer, and work. A server that kept a second poll would show 1.
+The source adds that TCP's repeats of lost packets may
 take longer still; nothing is lost here.
 """
 
@@ -31,17 +38,18 @@ from statistics import mean, median
 
 from matplotlib.figure import Figure
 
-from labs.experiments.experiment import Claim, Experiment, Finding, near
+from labs.experiments.experiment import Claim, Experiment, Finding, bounded, near
 from labs.experiments.plotting import axes, measured, theory
 from labs.experiments.rig.far import Talk, talk
 
 CLAIM = Claim(
     title="Long polling takes one transit, and three at worst",
     title_ko="롱폴링은 보통 한 번, 최악에는 세 번의 전송 시간이 걸린다",
-    says="The average latency of long polling is close to one network transit, but the maximal "
-    "latency is over three: the answer, the next request, the answer to that.",
-    says_ko="롱폴링의 평균 지연은 네트워크를 한 번 건너는 시간에 가깝지만, 최대 지연은 응답, 다음 "
-    "요청, 그 응답까지 세 번을 넘는다.",
+    says="The average latency of long polling is close to one network transit (of rare messages, "
+    "as we read it; the source does not say so), but the maximal latency is over three: the "
+    "answer, the next request, the answer to that.",
+    says_ko="롱폴링의 평균 지연은 네트워크를 한 번 건너는 시간에 가깝지만(원문에는 없으나 메시지가 "
+    "드물 때의 이야기로 읽는다), 최대 지연은 응답, 다음 요청, 그 응답까지 세 번을 넘는다.",
     source="RFC 6202 (2011), section 2.2, Maximal Latency.",
 )
 
@@ -62,12 +70,14 @@ class Transits:
 
     `second` is that of the second of two messages, by transport and spacing; `first` that of the
     first, by transport; `average` by messages in a round trip, and `words` how many that rests on.
+    These are medians and means; `longest` is the longest of single waits for a poll.
     """
 
     first: dict[str, float]
     second: dict[str, dict[float, float]]
     average: dict[float, float]
     words: dict[float, int]
+    longest: float
 
 
 def after(spacing: float) -> float:
@@ -101,6 +111,7 @@ def predict() -> Transits:
         second={name: polled if name == "longpolling" else pushed for name in TIMES},
         average={rate: average(rate) for rate in STREAMS},
         words={rate: round(rate * _streams(rate)) for rate in STREAMS},
+        longest=max(polled.values()),
     )
 
 
@@ -109,11 +120,13 @@ async def run(seed: int) -> Transits:
     first: dict[str, float] = {}
     second: dict[str, dict[float, float]] = {}
     streams: dict[float, list[float]] = {}
+    longest = 0.0
     for name, times in TIMES.items():
         rooms = max(rooms for rooms, _ in STREAMS.values())
         async with talk(name, TRANSIT_MS, rooms=rooms) as held:
-            first[name], second[name] = await _pairs(held, times)
+            first[name], second[name], most = await _pairs(held, times)
             if name == "longpolling":
+                longest = most
                 for rate in STREAMS:
                     streams[rate] = await _stream(held, rate, seed)
     return Transits(
@@ -121,20 +134,25 @@ async def run(seed: int) -> Transits:
         second=second,
         average={rate: mean(found) for rate, found in streams.items()},
         words={rate: len(found) for rate, found in streams.items()},
+        longest=longest,
     )
 
 
-async def _pairs(held: Talk, times: int) -> tuple[float, dict[float, float]]:
-    """Two words in each of some rooms, as far apart as that room's spacing, a few times."""
+async def _pairs(held: Talk, times: int) -> tuple[float, dict[float, float], float]:
+    """Two words in each of some rooms, as far apart as that room's spacing, a few times.
+
+    Answers the median of first ones, those of second ones by spacing, and the longest of these.
+    """
     rooms, pause_s = range(len(SPACINGS)), PAIR_S / len(SPACINGS)
     begins = [(turn * PAIR_S + room * pause_s, room) for turn in range(times) for room in rooms]
     later = [(at_s + SPACINGS[room] * TRANSIT_MS / 1e3, room) for at_s, room in begins]
     heard = (await held.say([*begins, *later])).latencies_ms
     transits = [one_ms / TRANSIT_MS for one_ms in heard]
     seconds = transits[len(begins) :]
-    return median(transits[: len(begins)]), {
+    medians = {
         spacing: median(seconds[room :: len(SPACINGS)]) for room, spacing in enumerate(SPACINGS)
     }
+    return median(transits[: len(begins)]), medians, max(seconds)
 
 
 async def _stream(held: Talk, rate: float, seed: int) -> list[float]:
@@ -177,18 +195,40 @@ def judge(predicted: Transits, found: Transits) -> list[Finding]:
         findings.append(near(f"second message, {name}", "transits", 1, middle, many, by=WORK))
     for rate, taken in found.average.items():
         findings.append(_mean(rate, predicted.average[rate], taken, found.words[rate], basis))
-    alone, longest = found.first["longpolling"], max(polls.values())
+    rare, alone = min(found.average), found.first["longpolling"]
+    single = f"{basis}; open loop, of {TIMES['longpolling'] * len(SPACINGS)} single waits"
+    least = predicted.longest
     return [
         *findings,
-        near("a message alone", "transits", 1, alone, pairs, by=WORK, of="claim"),
-        near("the longest wait", "transits", 3, longest, pairs, within=0.1, of="claim"),
+        near("a message alone", "transits", 1, alone, pairs, by=WORK),
+        bounded("the longest wait", "transits", found.longest, single, least=least),
+        _close(rare, predicted.average[rare], found.average[rare], found.words[rare], basis),
+        bounded(
+            "the longest wait: three, less 0.1, and work",
+            "transits",
+            found.longest,
+            single,
+            least=least,
+            of="claim",
+        ),
     ]
 
 
 def _mean(rate: float, expected: float, taken: float, words: int, basis: str) -> Finding:
     what = f"mean of {rate:g} messages a round trip"
     model = f"{basis}; open loop, Poisson, {words} messages"
-    return near(what, "transits", expected, taken, model, by=WORK / 2 + error(rate, words))
+    return near(what, "transits", expected, taken, model, by=_reach(rate, words))
+
+
+def _close(rate: float, expected: float, taken: float, words: int, basis: str) -> Finding:
+    """The source's "close to one", as wide as to hold all that theory allows, and no wider."""
+    what = f"mean of rare messages ({rate:g} a round trip)"
+    model, by = f"{basis}; open loop, Poisson, {words} messages", _reach(rate, words)
+    return near(what, "transits", 1, taken, model, by=expected - 1 + by, of="claim")
+
+
+def _reach(rate: float, words: int) -> float:
+    return WORK / 2 + error(rate, words)
 
 
 def plot(predicted: Transits, found: Transits) -> Figure:

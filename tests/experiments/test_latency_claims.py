@@ -195,8 +195,13 @@ class TestLongpollingFrequent:
         assert failing(judge(right, good)) == []
         cheap = {rate: replace(each, cpu_ms=0.39) for rate, each in good.pushed.items()}
         findings = judge(right, replace(good, pushed=cheap))
-        assert failing(findings) == ["CPU of a delivery against a WebSocket, beside"]
-        assert verdict(findings) == "erratum"
+        cpu = "CPU of a delivery against a WebSocket, beside"
+        assert failing(findings) == [cpu, f"... {cpu}"]
+        assert verdict(findings) == "not reproduced"  # a machine's noise is nobody's error
+        rare = good.far | {3.0: replace(good.far[3.0], polls=2.5)}
+        assert failing(judge(right, replace(good, far=rare))) == ["polls, 3 messages/s, far"]
+        late = good.far | {72.0: replace(good.far[72.0], latency_ms=128.0)}
+        assert failing(judge(right, replace(good, far=late))) == ["latency, 72 messages/s, far"]
         endless = good.far | {72.0: replace(good.far[72.0], polls=72.0, batch=1.0)}
         findings = judge(right, replace(good, far=endless))
         said = ["polls, 72 messages/s, far", "batch, 72 messages/s, far"]
@@ -241,9 +246,15 @@ class TestRfc6202:
         assert failing(rfc6202_transits.judge(right, right)) == []
         quick = replace(right, first=right.first | {"longpolling": 2.0})
         findings = rfc6202_transits.judge(right, quick)
-        assert (failing(findings), verdict(findings)) == (["a message alone"], "erratum")
+        assert (failing(findings), verdict(findings)) == (["a message alone"], "not reproduced")
+        # Two of rare messages: 1.0 by more than 0.1 + 0.10 + four standard errors, 0.26 of 36.
+        slow = replace(right, average=right.average | {0.1: 2.0})
+        rare = ["mean of 0.1 messages a round trip", "mean of rare messages (0.1 a round trip)"]
+        assert failing(rfc6202_transits.judge(right, slow)) == rare
+        few = replace(right, average=right.average | {0.1: 0.7})  # less than a transit
+        assert failing(rfc6202_transits.judge(right, few)) == rare[:1]
         pushed = right.second["websocket"]
-        never = replace(right, second=right.second | {"longpolling": pushed})
+        never = replace(right, second=right.second | {"longpolling": pushed}, longest=1.0)
         findings = rfc6202_transits.judge(right, never)
         assert "the longest wait" in failing(findings)
         assert verdict(findings) == "not reproduced"
@@ -272,11 +283,14 @@ class TestAlwaysFaster:
         clear = self.raced([3.0, 3.1, 3.2, 3.3, 3.4], [2.0, 2.1, 2.2, 2.3, 2.4])
         findings = judge(right, clear)
         assert (failing(findings), verdict(findings)) == (
-            ["the same of a newcomer"],
+            ["the same of a newcomer, whose join follows the handshake"],
             "erratum",
         )
         alike = self.raced([2.0, 2.1, 2.2, 2.3, 2.4], [2.0, 2.1, 2.2, 2.3, 2.4])
         assert len(failing(judge(right, alike))) == 2
+        # Six milliseconds of work more are nothing from afar, and too much on a LAN.
+        slow = self.raced([8.0, 8.1, 8.2, 8.3, 8.4], [2.0, 2.1, 2.2, 2.3, 2.4])
+        assert "long polling less WebSocket, on the LAN" in failing(judge(right, slow))
         late = replace(clear, in_ms={"longpolling": 170.0, "websocket": 160.0})
         findings = judge(right, late)
         assert (failing(findings), verdict(findings)) == (
