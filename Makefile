@@ -16,7 +16,7 @@ bench: $(READY) ## compare the five transports, and write a report to results/
 	@$(BIN)/labs bench $(ARGS)
 
 test: $(READY) ## run every test, a file on each core; benchmarks are tried, not measured
-	@$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses logical --dist loadfile $(ARGS)
 
 chat: $(READY) ## serve the chat over each of the five, until Ctrl-C
 	@$(BIN)/labs run all $(ARGS)
