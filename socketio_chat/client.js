@@ -5,6 +5,11 @@ import { Backoff, Inbox, newKey } from "/web/inbox.js";
 import { wire } from "/web/wire.js";
 
 let settings, inbox, closing, joined, joining, connection;
+let going = false; // the page is, with everything on it
+
+// In the capturing phase: before whoever leaves because of it.
+addEventListener("pagehide", () => (going = true), true);
+addEventListener("pageshow", () => (going = false), true);
 
 /** Open a connection and join, then listen until closed. */
 export async function connect(name, given) {
@@ -125,7 +130,7 @@ class Connection {
 
   #leave() {
     const { transport, id } = this.engine;
-    if (transport.name === "polling") {
+    if (going && transport.name === "polling") {
       // A page that goes takes its requests with it, but not its beacons: the same packet in one.
       const query = new URLSearchParams({ EIO: 4, transport: transport.name, sid: id });
       navigator.sendBeacon(`${settings.path}/?${query}`, "41");
