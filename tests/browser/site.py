@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
 from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit
 
@@ -24,14 +26,21 @@ class Site:
 
     async def start(self) -> None:
         """Serve a new, empty chat."""
-        serve = self.variant.serve(
-            self.variant.chat(self.settings), "127.0.0.1", urlsplit(self.url).port or 0
-        )
+        port = urlsplit(self.url).port or _free_port()
+        serve = self.variant.serve(self.variant.chat(self.settings), "127.0.0.1", port)
         self.url = await self._serving.enter_async_context(serve)
 
     async def stop(self) -> None:
         """Shut the server down."""
         await self._serving.aclose()
+
+
+def _free_port() -> int:
+    """One that no client is given while the site is down: those begin at 32,768 (Linux)."""
+    while True:
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", random.randrange(20_000, 32_768)))
+            return int(one.getsockname()[1])
 
 
 class Line:
